@@ -1,0 +1,180 @@
+/**
+ * The key-value port: the part of FoundationDB's API that Godwit uses, with its names and its meaning.
+ * Every driver passes `test/conformance`; that suite is the definition, this file its summary.
+ *
+ * Keys and values are bytes, ordered as unsigned bytes. A transaction reads one snapshot (plus its own writes),
+ * buffers its writes, and commits only if nothing it read normally was written since by another commit.
+ */
+
+export interface KeyValue {
+  readonly key: Buffer;
+  readonly value: Buffer;
+}
+
+export interface RangeOptions {
+  /** At most this many pairs. Default: no limit. */
+  readonly limit?: number | undefined;
+  /** Stop after the pair with which keys and values together reach this many bytes. Default: no limit. */
+  readonly targetBytes?: number | undefined;
+  /** From the end towards the beginning. Default false. */
+  readonly reverse?: boolean | undefined;
+  /** Read without a read conflict. Default false. */
+  readonly snapshot?: boolean | undefined;
+}
+
+export interface ReadOptions {
+  /** Read without a read conflict. Default false. */
+  readonly snapshot?: boolean | undefined;
+}
+
+/** FoundationDB's atomic operations, as far as Godwit uses them. Integers are little-endian. */
+export type AtomicOperation = 'add' | 'min' | 'max' | 'byteMin' | 'byteMax' | 'bitOr' | 'compareAndClear';
+
+export interface Watch {
+  /** true: the value changed (or may have). false: the watch was canceled, or the database closed. Never rejects. */
+  readonly changed: Promise<boolean>;
+  cancel(): void;
+}
+
+export interface TransactionOptions {
+  /** The transaction fails with 1031 when older than this. Milliseconds, default 5,000 (the engine's own limit). */
+  readonly timeoutMs?: number | undefined;
+  /** FoundationDB serves `batch` after everything else. Default `default`. */
+  readonly priority?: 'default' | 'batch' | undefined;
+}
+
+export interface TransactOptions extends TransactionOptions {
+  /** Further attempts granted to the retry loop after the first. Default: no limit. */
+  readonly retryLimit?: number | undefined;
+  /** Aborts between attempts and while backing off. The promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface KeyValueTransaction {
+  /** 0 in the first attempt of a `transact` call, then one more with each. */
+  readonly attempt: number;
+  /** Whether an earlier attempt of the same `transact` call ended with an unknown result (1021). */
+  readonly afterUnknownResult: boolean;
+
+  get(key: Uint8Array, options?: ReadOptions): Promise<Buffer | undefined>;
+  /** `begin` inclusive, `end` exclusive. */
+  getRange(begin: Uint8Array, end: Uint8Array, options?: RangeOptions): AsyncIterable<KeyValue>;
+  getRangeAll(begin: Uint8Array, end: Uint8Array, options?: RangeOptions): Promise<KeyValue[]>;
+  getReadVersion(): Promise<bigint>;
+  getEstimatedRangeSizeBytes(begin: Uint8Array, end: Uint8Array): Promise<number>;
+  /** Keys that cut [begin, end) into slices of about `chunkBytes`; includes both ends. */
+  getRangeSplitPoints(begin: Uint8Array, end: Uint8Array, chunkBytes: number): Promise<Buffer[]>;
+
+  set(key: Uint8Array, value: Uint8Array): void;
+  clear(key: Uint8Array): void;
+  clearRange(begin: Uint8Array, end: Uint8Array): void;
+  atomicOp(operation: AtomicOperation, key: Uint8Array, operand: Uint8Array): void;
+  /** The ten bytes of `key` from `offset` are replaced by the versionstamp when the transaction commits. */
+  setVersionstampedKey(key: Uint8Array, offset: number, value: Uint8Array): void;
+  /** The ten bytes of `value` from `offset` are replaced by the versionstamp when the transaction commits. */
+  setVersionstampedValue(key: Uint8Array, value: Uint8Array, offset: number): void;
+
+  addReadConflictRange(begin: Uint8Array, end: Uint8Array): void;
+  addReadConflictKey(key: Uint8Array): void;
+  addWriteConflictRange(begin: Uint8Array, end: Uint8Array): void;
+  addWriteConflictKey(key: Uint8Array): void;
+
+  /** Armed when the transaction commits; outlives it. Compares with the value this transaction sees. */
+  watch(key: Uint8Array): Watch;
+  /** Bytes of keys, values and conflict ranges so far: what counts against the limit of 10 MB. */
+  getApproximateSize(): Promise<number>;
+  /** 10 bytes, after the commit of a transaction that wrote. Ask before the commit, await after it. */
+  getVersionstamp(): Promise<Buffer>;
+  /** Version of the commit, or -1n for a transaction that wrote nothing. After the commit only. */
+  getCommittedVersion(): bigint;
+
+  /** Rejects with a `KeyValueError`; 1021 means that nobody knows whether it happened. */
+  commit(): Promise<void>;
+  /** Waits as the code demands and resets the transaction for another attempt, or rejects with the error. */
+  onError(error: KeyValueError): Promise<void>;
+  /** Ends the transaction without a commit. Twice is fine. */
+  cancel(): void;
+}
+
+/** The part of a transaction that a body passed to `transact` may use. */
+export type Transaction = Omit<KeyValueTransaction, 'commit' | 'onError' | 'cancel'>;
+
+export interface KeyValueDatabase {
+  /** Which driver this is; for messages and metrics only, no code decides by it. */
+  readonly engine: string;
+  createTransaction(options?: TransactionOptions): KeyValueTransaction;
+  /**
+   * Runs `body` and commits, again after every retryable error (1021 among them): the body must be harmless
+   * when repeated. Whatever else the body throws cancels the transaction and is thrown on.
+   */
+  transact<T>(body: (tx: Transaction) => Promise<T>, options?: TransactOptions): Promise<T>;
+  /** Ends what this object opened. Twice is fine. */
+  close(): Promise<void>;
+}
+
+/** An error with FoundationDB's code. */
+export class KeyValueError extends Error {
+  /** FoundationDB's number for it: 1007, 1020, 1021, 1025, 1031, 2101, 2102, 2103, ... */
+  readonly code: number;
+
+  constructor(code: number, options?: { readonly cause?: unknown; readonly message?: string }) {
+    const text = options?.message ?? keyValueErrorTexts[code] ?? 'unknown error';
+    super(`${text} (${code})`, options?.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'KeyValueError';
+    this.code = code;
+  }
+
+  /** Whether `transact` tries again. FoundationDB's own list, as far as these codes occur here. */
+  get retryable(): boolean {
+    return retryableCodes.has(this.code);
+  }
+
+  /** Whether the commit may have happened all the same. */
+  get maybeCommitted(): boolean {
+    return this.code === KeyValueErrorCode.commitUnknownResult;
+  }
+}
+
+export const KeyValueErrorCode = {
+  transactionTooOld: 1007,
+  futureVersion: 1009,
+  conflict: 1020,
+  commitUnknownResult: 1021,
+  canceled: 1025,
+  timedOut: 1031,
+  tooManyWatches: 1032,
+  processBehind: 1037,
+  databaseLocked: 1038,
+  invertedRange: 2005,
+  usedDuringCommit: 2017,
+  transactionTooLarge: 2101,
+  keyTooLarge: 2102,
+  valueTooLarge: 2103,
+} as const;
+
+const retryableCodes: ReadonlySet<number> = new Set([1007, 1009, 1020, 1021, 1037, 1039, 1051, 1213]);
+
+const keyValueErrorTexts: Readonly<Record<number, string>> = {
+  1007: 'transaction is too old',
+  1009: 'request for a future version',
+  1020: 'transaction conflicts with another',
+  1021: 'it is unknown whether the transaction was committed',
+  1025: 'transaction was canceled',
+  1031: 'transaction timed out',
+  1032: 'too many watches',
+  1037: 'storage process does not have recent mutations',
+  1038: 'database is locked',
+  2005: 'range begins after its end',
+  2017: 'transaction was used after its commit began',
+  2101: 'transaction exceeds 10,000,000 bytes',
+  2102: 'key exceeds 10,000 bytes',
+  2103: 'value exceeds 100,000 bytes',
+};
+
+/** FoundationDB's limits, which every driver enforces. Source: its documentation, "Known Limitations". */
+export const keyValueLimits = {
+  keyBytes: 10_000,
+  valueBytes: 100_000,
+  transactionBytes: 10_000_000,
+  transactionMs: 5_000,
+} as const;
