@@ -89,4 +89,6 @@ export type RecordData = Readonly<Record<string, unknown>>;
  * The key shape of each model that may be referenced: the types of its key properties in key order. Known once all
  * models are registered together; a reference to a model that is absent here is checked for being a key at all.
  */
-export type ReferenceKeys = Readonly<Record<string, readonly { readonly name: string; readonly type: TypeData }[]>>;
+export type ReferenceKeys = Readonly<
+  Record<string, readonly { readonly name: string; readonly type: TypeData }[]>
+>;

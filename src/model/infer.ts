@@ -1,0 +1,62 @@
+import type { AnyEmbedded, AnyModel } from './define.ts';
+import type { KeyKind, Properties, Property, ReferenceTarget, Self, ValueIn } from './property.ts';
+import type { RecordData } from './data.ts';
+
+/** What the compiler derives from a definition: the types of its records, inputs and keys. */
+
+type Flatten<T> = { [Name in keyof T]: T[Name] };
+
+type RequiredNames<P extends Properties> = {
+  [Name in keyof P]: [P[Name]['required']] extends [true] ? Name : never;
+}[keyof P];
+
+/** `self` inside the values of `P` becomes the record of `P`. */
+type Resolved<Value, P extends Properties> = Value extends Self
+  ? RecordOfProperties<P>
+  : Value extends readonly (infer Element)[]
+    ? readonly Resolved<Element, P>[]
+    : Value;
+
+/** The record type of a set of properties. */
+export type RecordOfProperties<P extends Properties> = string extends keyof P
+  ? RecordData
+  : Flatten<
+      { [Name in RequiredNames<P>]: Resolved<ValueIn<P[Name]>, P> } & {
+        [Name in Exclude<keyof P, RequiredNames<P>>]?: Resolved<ValueIn<P[Name]>, P> | undefined;
+      }
+    >;
+
+/** A record as it is read: `RecordOf<typeof City>`. */
+export type RecordOf<M extends AnyModel | AnyEmbedded> = RecordOfProperties<M['properties']>;
+
+/** A record as it is written: `InputOf<typeof City>`. */
+export type InputOf<M extends AnyModel | AnyEmbedded> = RecordOfProperties<M['properties']>;
+
+/** One property of a key whose model is known by name only. */
+export type KeyScalar = string | number | bigint | boolean | Date | Uint8Array;
+/** A key whose model is known by name only: bare where it has one property, else an object of them. */
+export type AnyKey = KeyScalar | { readonly [property: string]: AnyKey };
+
+/** The key of a model: the bare value where it has one property, else an object of them. */
+export type KeyOf<M extends AnyModel> = number extends M['key']['length']
+  ? AnyKey
+  : M['key'] extends readonly [infer Only extends string]
+    ? ValueIn<M['properties'][Only]>
+    : Flatten<{ [Name in M['key'][number]]: ValueIn<M['properties'][Name]> }>;
+
+/** The key of what a reference refers to. */
+export type KeyOfTarget<Target extends ReferenceTarget> = Target extends AnyModel
+  ? KeyOf<Target>
+  : Target extends () => infer M
+    ? M extends AnyModel
+      ? KeyOf<M>
+      : never
+    : AnyKey;
+
+/** Names of the properties that may stand in the key: required, and of a type that has an order. */
+export type KeyNames<P extends Properties> = {
+  [Name in keyof P & string]: P[Name] extends Property<unknown, true, KeyKind> ? Name : never;
+}[keyof P & string];
+
+/** Models by id, as a store takes them. */
+export type AnyModels = Readonly<Record<number, AnyModel>>;

@@ -1,0 +1,13 @@
+/** The natural limits of the types, and what a limit means; one place for checking, comparing and validating. */
+
+export const int32Limits = { min: -(2 ** 31), max: 2 ** 31 - 1 } as const;
+
+export const int64Limits = { min: -(2n ** 63n), max: 2n ** 63n - 1n } as const;
+
+/** Milliseconds since 1970 that a `Date` can hold. Source: ECMAScript, "Time Values and Time Range". */
+export const timestampLimits = { min: -8.64e15, max: 8.64e15 } as const;
+
+/** The expression that a whole string has to match. */
+export function wholeStringRegex(source: string): RegExp {
+  return new RegExp(`^(?:${source})$`, 'u');
+}
