@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
+/** `npm test`: everything but the long runs in test/soak. */
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
