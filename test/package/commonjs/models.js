@@ -1,0 +1,18 @@
+const { defineModel, float64, string } = require('godwit/model');
+
+exports.CityV1 = defineModel({
+  name: 'City',
+  version: '1.0',
+  key: ['id'],
+  properties: { id: string({ number: 1, required: true }), lat: string({ number: 2, required: true }) },
+});
+
+exports.CityV2 = defineModel({
+  name: 'City',
+  version: '2.0',
+  key: ['id'],
+  properties: {
+    id: string({ number: 1, required: true }),
+    latitude: float64({ number: 2, required: true, min: -90, max: 90, alternativeNames: ['lat'] }),
+  },
+});

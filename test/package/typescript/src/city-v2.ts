@@ -1,0 +1,8 @@
+import { defineTransform } from 'godwit/transform';
+import { CityV1, CityV2 } from './models.js';
+
+export default defineTransform(CityV1, CityV2, ({ id, lat, country }) => ({
+  id,
+  latitude: Number(lat),
+  country,
+}));
