@@ -1,0 +1,129 @@
+import { RequestException } from '../errors.ts';
+import type { DefinitionData, PropertyData, RecordData, ReferenceKeys, TypeData } from '../model/data.ts';
+import type { Violation } from '../model/validate.ts';
+import { createValidator } from '../model/validate.ts';
+
+/**
+ * Checks what a caller passes against the configured definition. Messages and details name model, property and
+ * constraint, never a value.
+ */
+export interface RecordCheck {
+  /** A whole record, which it answers. @throws RequestException RECORD_INVALID */
+  record(record: unknown): RecordData;
+  /** Some properties of a record, answered too; `undefined` removes an optional one. @throws RequestException RECORD_INVALID */
+  change(change: unknown): RecordData;
+  /** A key: bare where it has one property. @throws RequestException RECORD_INVALID */
+  key(key: unknown): void;
+  /**
+   * Values to look for: by type alone, because looking for what cannot be there is no mistake.
+   *
+   * @param values by property name; of a list property an element. `undefined` looks for records without a value
+   * @throws RequestException RECORD_INVALID
+   */
+  sought(values: RecordData): void;
+}
+
+/** Violations that one error lists; the rest are counted. A record of many elements could fill a log. */
+const maxListedViolations = 10;
+
+export function createRecordCheck(data: DefinitionData, references: ReferenceKeys): RecordCheck {
+  const options = { references };
+  const validateRecord = createValidator(data, options);
+  const validateChange = createValidator(withProperties(data, data.properties.map(asOptional)), options);
+  const keyProperties = data.properties.filter(({ name }) => data.key.includes(name));
+  const validateKey = createValidator(withProperties(data, keyProperties), options);
+  const validateSought = createValidator(withProperties(data, data.properties.map(asSought)), options);
+  const required = new Set(data.properties.filter((property) => property.required).map(({ name }) => name));
+
+  const refuse = (what: string, violations: readonly Violation[]): void => {
+    if (violations.length > 0) throw recordInvalid(data.name, what, violations);
+  };
+  const objectOf = (what: string, value: unknown): RecordData => {
+    if (isPropertyObject(value)) return value;
+    throw recordInvalid(data.name, what, [
+      { path: '', constraint: 'type', message: 'must be an object of properties' },
+    ]);
+  };
+
+  return {
+    record(value) {
+      const record = objectOf('record', value);
+      refuse('record', validateRecord(record));
+      return record;
+    },
+    change(value) {
+      const change = objectOf('change', value);
+      const removed = Object.entries(change)
+        .filter(([name, next]) => next === undefined && required.has(name))
+        .map(([path]) => ({ path, constraint: 'required', message: 'is required and cannot be removed' }));
+      refuse('change', [...removed, ...validateChange(change)]);
+      return change;
+    },
+    key(key) {
+      const [only, ...others] = data.key;
+      if (only !== undefined && others.length === 0) {
+        refuse('key', validateKey({ [only]: key }));
+        return;
+      }
+      refuse('key', validateKey(objectOf('key', key)));
+    },
+    sought(values) {
+      refuse('query', validateSought(values));
+    },
+  };
+}
+
+/** An error that lists what is wrong with a record of `model`, in the form that all of them have. */
+export function recordInvalid(
+  model: string,
+  what: string,
+  violations: readonly Violation[],
+): RequestException {
+  const listed = violations.slice(0, maxListedViolations);
+  const more = violations.length - listed.length;
+  const text = listed
+    .map(({ path, constraint, message }) => `${path === '' ? '' : `${path} `}${message} (${constraint})`)
+    .join('; ');
+  return new RequestException(
+    'RECORD_INVALID',
+    `Invalid ${what} of ${model}: ${text}${more > 0 ? `; and ${more} more` : ''}.`,
+    { details: { model, violations: listed } },
+  );
+}
+
+function isPropertyObject(value: unknown): value is RecordData {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  // A promise has no properties of its own: it would pass as a change of nothing.
+  return !('then' in value);
+}
+
+function withProperties(data: DefinitionData, properties: readonly PropertyData[]): DefinitionData {
+  return { ...data, properties };
+}
+
+function asOptional(property: PropertyData): PropertyData {
+  return { ...property, required: false };
+}
+
+function asSought(property: PropertyData): PropertyData {
+  const { type } = property;
+  return { ...property, required: false, type: withoutLimits(type.kind === 'list' ? type.of : type) };
+}
+
+function withoutLimits(type: TypeData): TypeData {
+  switch (type.kind) {
+    case 'string':
+    case 'int32':
+    case 'int64':
+    case 'float64':
+    case 'timestamp':
+    case 'bytes':
+      return { kind: type.kind };
+    case 'boolean':
+    case 'enum':
+    case 'list':
+    case 'embedded':
+    case 'reference':
+      return type;
+  }
+}
