@@ -1,0 +1,213 @@
+import { RequestException, StorageException } from '../errors.ts';
+import type { Transaction } from '../kv/kv.ts';
+import { compareModels } from '../model/compare.ts';
+import type { ConfiguredModel } from '../records/configured-model.ts';
+import type { StoredDefinition } from '../records/definitions.ts';
+import { readDefinition, readDefinitions } from '../records/definitions.ts';
+import type { Fence } from '../records/fence.ts';
+import { fenceFormat } from '../records/fence.ts';
+import { createModelView } from '../records/model-view.ts';
+import type { RecordAccess } from '../records/record-access.ts';
+import { createRecordAccess } from '../records/record-access.ts';
+
+/** `details` of a `RequestException` with the code `MODEL_MIGRATING`. */
+export interface ModelMigratingDetails {
+  readonly modelId: number;
+  readonly modelName: string;
+  /** Null while the migration has not begun. */
+  readonly migrationId: string | null;
+  /** When to try again. Milliseconds, 100 to 30,000. */
+  readonly retryAfterMs: number;
+  /** Until the model is expected to be published. Milliseconds; null where nobody knows. */
+  readonly etaMs: number | null;
+}
+
+/** What this process knows of how long a model's migration will take. */
+export interface MigrationEstimate {
+  readonly retryAfterMs?: number | undefined;
+  readonly etaMs?: number | null | undefined;
+}
+
+export interface GateOptions {
+  /** Default: nothing is known. */
+  readonly estimate?: ((modelId: number) => MigrationEstimate | undefined) | undefined;
+  /**
+   * Asked for a model that would be refused as migrating: what its own migration may use in place of the refusal.
+   * Default: nobody passes.
+   */
+  readonly admit?:
+    | ((tx: Transaction, model: ConfiguredModel, fence: Fence) => Promise<RecordAccess | undefined>)
+    | undefined;
+}
+
+/**
+ * Decides in each data transaction whether a model may be served, from the fence that the transaction reads. The read
+ * conflicts: a transaction in flight when the fence turns does not commit.
+ */
+export interface Gate {
+  /**
+   * @throws RequestException MODEL_MIGRATING with `ModelMigratingDetails`, MODEL_SCHEMA_CHANGED
+   * @throws StorageException STORAGE_CORRUPT when the model was never published: `open` does that before it returns
+   */
+  readGate(tx: Transaction, model: ConfiguredModel): Promise<RecordAccess>;
+  /**
+   * The same, with the first data read under way at the same time, by what was found behind the last fence; it is done
+   * again if this transaction finds another one.
+   */
+  enter<T>(
+    tx: Transaction,
+    model: ConfiguredModel,
+    firstRead: (access: RecordAccess) => Promise<T>,
+  ): Promise<Entered<T>>;
+}
+
+export interface Entered<T> {
+  readonly access: RecordAccess;
+  readonly first: Promise<T>;
+}
+
+const retryAfterBounds = { defaultMs: 1_000, minMs: 100, maxMs: 30_000 } as const;
+
+/** What follows for this program from what lies behind one `schemaEpoch`. */
+type Verdict =
+  | { readonly type: 'serve'; readonly access: RecordAccess }
+  | { readonly type: 'awaitsMigration' }
+  | { readonly type: 'schemaChanged'; readonly storedVersion: string };
+
+interface Known {
+  readonly fence: Fence;
+  /** As read: equal bytes need no parsing. */
+  readonly fenceBytes: Buffer;
+  readonly verdict: Verdict;
+}
+
+export function createGate({ estimate, admit }: GateOptions = {}): Gate {
+  /** The newest of each model. */
+  const knownByModelId = new Map<number, Known>();
+
+  const readKnown = async (tx: Transaction, model: ConfiguredModel): Promise<Known> => {
+    const fenceBytes = await tx.get(model.keys.fence);
+    if (fenceBytes === undefined) throw notPublished(model);
+    const known = knownByModelId.get(model.id);
+    if (known?.fenceBytes.equals(fenceBytes) === true) return known;
+    const fence = fenceFormat.parse(fenceBytes);
+    const isSameEpoch = known?.fence.schemaEpoch === fence.schemaEpoch;
+    const verdict = isSameEpoch ? known.verdict : await judge(tx, model, fence);
+    const found = { fence, fenceBytes, verdict };
+    // A transaction may read an older snapshot than another one that ended before it.
+    const newest = knownByModelId.get(model.id);
+    if (newest === undefined || newest.fence.schemaEpoch <= fence.schemaEpoch) {
+      knownByModelId.set(model.id, found);
+    }
+    return found;
+  };
+
+  const migrating = (model: ConfiguredModel, fence: Fence): RequestException => {
+    const known = estimate?.(model.id);
+    const { defaultMs, minMs, maxMs } = retryAfterBounds;
+    const details: ModelMigratingDetails = {
+      modelId: model.id,
+      modelName: model.name,
+      migrationId: fence.target?.migrationId ?? null,
+      retryAfterMs: Math.min(maxMs, Math.max(minMs, Math.round(known?.retryAfterMs ?? defaultMs))),
+      etaMs: known?.etaMs ?? null,
+    };
+    const what = fence.state === 'migrating' ? 'is being migrated' : 'waits for its migration';
+    return new RequestException(
+      'MODEL_MIGRATING',
+      `${model.name} ${what} and refuses requests until it is published; ` +
+        `try again after ${details.retryAfterMs} ms.`,
+      { details: { ...details } },
+    );
+  };
+
+  const readGate = async (tx: Transaction, model: ConfiguredModel): Promise<RecordAccess> => {
+    const { fence, verdict } = await readKnown(tx, model);
+    if (fence.state === 'migrating' || verdict.type === 'awaitsMigration') {
+      const admitted = await admit?.(tx, model, fence);
+      if (admitted !== undefined) return admitted;
+      throw migrating(model, fence);
+    }
+    if (verdict.type === 'schemaChanged') throw schemaChanged(model, verdict.storedVersion);
+    return verdict.access;
+  };
+
+  return {
+    readGate,
+    async enter(tx, model, firstRead) {
+      const verdict = knownByModelId.get(model.id)?.verdict;
+      const expected = verdict?.type === 'serve' ? verdict.access : undefined;
+      const early = expected === undefined ? undefined : firstRead(expected);
+      // Nobody waits for it when the gate refuses.
+      early?.catch(() => undefined);
+      const access = await readGate(tx, model);
+      return { access, first: early !== undefined && access === expected ? early : firstRead(access) };
+    },
+  };
+}
+
+/** Reads in the transaction that found the epoch, so that it acts on what belongs to its own snapshot. */
+async function judge(tx: Transaction, model: ConfiguredModel, fence: Fence): Promise<Verdict> {
+  const definition = await readDefinition(tx, model.keys, fence.schemaId);
+  if (definition === undefined) throw definitionMissing(model, fence);
+  const serve = (): Verdict => ({
+    type: 'serve',
+    access: createRecordAccess(createModelView(model, fence, definition)),
+  });
+  if (definition.hash === model.hash) return serve();
+  const earlier = await earlierDefinitions(tx, model, definition);
+  const comparison = compareModels({ current: definition, earlier }, model);
+  switch (comparison.type) {
+    case 'UpToDate':
+    case 'OnlySafeAdds':
+    case 'NewIndexesOnExistingProperties':
+      return serve();
+    case 'OlderProgram':
+      if (comparison.compatible) return serve();
+      return { type: 'schemaChanged', storedVersion: definition.version };
+    case 'NewModel':
+    case 'NeedsMigration':
+      return { type: 'awaitsMigration' };
+  }
+}
+
+async function earlierDefinitions(
+  tx: Transaction,
+  { keys }: ConfiguredModel,
+  current: StoredDefinition,
+): Promise<StoredDefinition[]> {
+  const definitions = await readDefinitions(tx, keys);
+  return [...definitions.values()].filter(
+    ({ schemaId, published }) => published && schemaId !== current.schemaId,
+  );
+}
+
+function schemaChanged(model: ConfiguredModel, storedVersion: string): RequestException {
+  return new RequestException(
+    'MODEL_SCHEMA_CHANGED',
+    `${model.name} was migrated to version ${storedVersion}; this program has ${model.data.version}, ` +
+      'which is not compatible with it.',
+    {
+      details: {
+        modelId: model.id,
+        modelName: model.name,
+        storedVersion,
+        configuredVersion: model.data.version,
+      },
+    },
+  );
+}
+
+function notPublished(model: ConfiguredModel): StorageException {
+  return new StorageException('STORAGE_CORRUPT', `${model.name} was opened, but its fence is gone.`, {
+    details: { modelId: model.id, modelName: model.name },
+  });
+}
+
+function definitionMissing(model: ConfiguredModel, { schemaId }: Fence): StorageException {
+  return new StorageException(
+    'STORAGE_CORRUPT',
+    `The fence of ${model.name} names definition ${schemaId}, which is gone.`,
+    { details: { modelId: model.id, modelName: model.name, schemaId } },
+  );
+}
