@@ -1,0 +1,33 @@
+import { KeyValueError, KeyValueErrorCode as Code, keyValueLimits } from '../kv.ts';
+import { maxKeyBytes } from './engine.ts';
+import { endOfKeys, keyFromBytes, type Key } from './keys.ts';
+import { versionstampBytes } from './versionstamp.ts';
+
+/** A key to read or write. Fails with 2102 (too long) and 2004 (reserved). */
+export function requireKey(bytes: Uint8Array): Key {
+  if (bytes.length > maxKeyBytes) throw new KeyValueError(Code.keyTooLarge);
+  if (bytes[0] === 0xff) throw new KeyValueError(Code.keyOutsideLegalRange);
+  return keyFromBytes(bytes);
+}
+
+/** An end of a range: may be longer than a key (no key lies beyond the cut) and may be the end of all keys. */
+export function requireRangeEnd(bytes: Uint8Array): Key {
+  if (bytes.length > keyValueLimits.keyBytes) throw new KeyValueError(Code.keyTooLarge);
+  const key = keyFromBytes(bytes.length > maxKeyBytes + 1 ? bytes.subarray(0, maxKeyBytes + 1) : bytes);
+  if (key > endOfKeys) throw new KeyValueError(Code.keyOutsideLegalRange);
+  return key;
+}
+
+/** A copy that stays as it is, whatever the caller does with its buffer. Fails with 2103. */
+export function requireValue(bytes: Uint8Array): Buffer {
+  if (bytes.length > keyValueLimits.valueBytes) throw new KeyValueError(Code.valueTooLarge);
+  return Buffer.from(bytes);
+}
+
+/** Ten bytes must fit in from `offset` on. */
+export function requireStampOffset(bytes: Uint8Array, offset: number): void {
+  if (Number.isInteger(offset) && offset >= 0 && offset + versionstampBytes <= bytes.length) return;
+  throw new KeyValueError(Code.clientInvalidOperation, {
+    message: `a versionstamp of 10 bytes does not fit at offset ${offset}`,
+  });
+}

@@ -1,0 +1,27 @@
+import type { Clock } from '../../ports/clock.ts';
+import type { Random } from '../../ports/random.ts';
+import type { Commit, CommitRequest } from './commit-request.ts';
+import type { ReadLease } from './read-leases.ts';
+import type { Watches } from './watches.ts';
+
+/** What transactions need of the engine below them; memory and LMDB are the two that exist. */
+export interface Engine {
+  readonly name: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly watches: Watches;
+  readonly isClosed: boolean;
+  /** A snapshot of the newest commit. */
+  openLease(): ReadLease;
+  /** Resolves when the commit is as durable as the engine makes it. Rejects with a `KeyValueError`. */
+  commit(request: CommitRequest): Promise<Commit>;
+  /** Waits for what is in flight. Twice is fine. */
+  close(): Promise<void>;
+}
+
+/**
+ * Longest key in bytes. LMDB with pages of 4 kB takes 1,978, one of which marks our keys (LMDB refuses empty ones);
+ * one more is left for the end of a range. FoundationDB allows 10,000; memory has this limit too, so that what works
+ * on it works in a directory.
+ */
+export const maxKeyBytes = 1_976;
