@@ -1,17 +1,21 @@
 /** Entry point `godwit/model`: defining models and working with definitions. Pure: no driver and no store. */
-export * from './constructors.ts';
-export * from './data.ts';
 export { isEmbedded, isModel } from './brand.ts';
+export { canonicalJson, hashOf } from './canonical.ts';
+export { compareModels, isKeyChanged } from './compare.ts';
+export type { Change, ConfiguredSide, ModelComparison, Reason, ReasonCode, StoredSide } from './compare.ts';
+export * from './constructors.ts';
+export type * from './data.ts';
 export { defineEmbedded, defineModel } from './define.ts';
 export type { AnyEmbedded, AnyModel, Embedded, EmbeddedOptions } from './define.ts';
 export type { IndexOptions, IndexPart, Model, ModelOptions } from './define.ts';
 export type { AnyKey, AnyModels, InputOf, KeyNames, KeyOf, KeyScalar, RecordOf } from './infer.ts';
+export { definitionData } from './normalize.ts';
+export { orderModels } from './order.ts';
+export type { ModelOrder } from './order.ts';
 export { self } from './property.ts';
-export type {
-  ElementType,
-  Properties,
-  Property,
-  PropertyOptions,
-  ReferenceTarget,
-  Self,
-} from './property.ts';
+export type { ElementOptions, ElementType, OptionalOptions, Properties, Property } from './property.ts';
+export type { PropertyOptions, ReferenceTarget, RequiredOptions, Self } from './property.ts';
+export { resolveModels } from './resolve.ts';
+export type { ResolvedModel, ResolvedModels } from './resolve.ts';
+export { createValidator } from './validate.ts';
+export type { Validator, ValidatorOptions, Violation } from './validate.ts';

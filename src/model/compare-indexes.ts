@@ -1,0 +1,63 @@
+import { hasOtherEncoding } from './compare-type.ts';
+import type { DefinitionData, IndexData, PropertyData } from './data.ts';
+import type { Difference } from './difference.ts';
+
+/**
+ * Compares indexes, and answers the names of those whose entries have to be written anew: new ones, ones that changed,
+ * and ones over a property whose encoding changed.
+ */
+export function compareIndexes(
+  stored: DefinitionData,
+  configured: DefinitionData,
+  difference: Difference,
+): readonly string[] {
+  const storedByName = new Map(stored.indexes.map((index) => [index.name, index]));
+  const names = new Set(configured.indexes.map(({ name }) => name));
+  for (const { name } of stored.indexes) {
+    if (!names.has(name)) difference.allows('', `index ${name} was removed`);
+  }
+  const storedNumbers = new Set(stored.properties.map(({ number }) => number));
+  const uniqueBefore = stored.indexes.filter(({ unique }) => unique).map((index) => numbersOf(index, stored));
+  const fill: string[] = [];
+  for (const index of configured.indexes) {
+    const before = storedByName.get(index.name);
+    if (before !== undefined && hasSameEntries(before, stored, index, configured)) continue;
+    fill.push(index.name);
+    difference.allows('', `index ${index.name} ${before === undefined ? 'is new' : 'is filled anew'}`);
+    if (!index.unique) continue;
+    const numbers = numbersOf(index, configured);
+    // Two records that are alike in all of these properties are so in some of them, too.
+    const wasUnique = uniqueBefore.some((others) => others.every((number) => numbers.includes(number)));
+    // A record without a value cannot offend, and nobody has one of a new property.
+    const mayOffend = numbers.every((number) => storedNumbers.has(number));
+    if (!wasUnique && mayOffend) {
+      difference.breaks('unique', '', `index ${index.name} is unique, which existing records may not be`);
+    }
+  }
+  return fill;
+}
+
+function hasSameEntries(
+  before: IndexData,
+  stored: DefinitionData,
+  after: IndexData,
+  configured: DefinitionData,
+): boolean {
+  if (before.unique !== after.unique || before.on.length !== after.on.length) return false;
+  return before.on.every((part, position) => {
+    const other = after.on[position];
+    if (other === undefined || other.reversed !== part.reversed) return false;
+    const [left, right] = [propertyOf(stored, part.property), propertyOf(configured, other.property)];
+    return left.number === right.number && !hasOtherEncoding(left.type, right.type);
+  });
+}
+
+function numbersOf({ on }: IndexData, data: DefinitionData): readonly number[] {
+  return on.map(({ property }) => propertyOf(data, property).number);
+}
+
+function propertyOf(data: DefinitionData, name: string): PropertyData {
+  const found = data.properties.find((property) => property.name === name);
+  if (found === undefined) throw new RangeError(`${data.name} has no property "${name}"`);
+  return found;
+}
