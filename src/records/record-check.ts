@@ -1,7 +1,7 @@
 import { RequestException } from '../errors.ts';
 import type { DefinitionData, PropertyData, RecordData, ReferenceKeys, TypeData } from '../model/data.ts';
-import type { Violation } from '../model/validate.ts';
 import { createValidator } from '../model/validate.ts';
+import { isObject } from '../model/violation.ts';
 
 /**
  * Checks what a caller passes against the configured definition. Messages and details name model, property and
@@ -23,11 +23,21 @@ export interface RecordCheck {
   sought(values: RecordData): void;
 }
 
+/** One thing that is wrong: a violation of the model, or of what a request demands besides. */
+export interface Finding {
+  /** Such as `address.city` or `tags[3]`; empty for the whole. */
+  readonly path: string;
+  readonly constraint: string;
+  /** To be read behind the path. */
+  readonly message: string;
+}
+
 /** Violations that one error lists; the rest are counted. A record of many elements could fill a log. */
 const maxListedViolations = 10;
 
 export function createRecordCheck(data: DefinitionData, references: ReferenceKeys): RecordCheck {
-  const options = { references };
+  // What was read as a number, because a newer program wrote it, is written back as that.
+  const options = { references, unknownCases: true };
   const validateRecord = createValidator(data, options);
   const validateChange = createValidator(withProperties(data, data.properties.map(asOptional)), options);
   const keyProperties = data.properties.filter(({ name }) => data.key.includes(name));
@@ -35,7 +45,7 @@ export function createRecordCheck(data: DefinitionData, references: ReferenceKey
   const validateSought = createValidator(withProperties(data, data.properties.map(asSought)), options);
   const required = new Set(data.properties.filter((property) => property.required).map(({ name }) => name));
 
-  const refuse = (what: string, violations: readonly Violation[]): void => {
+  const refuse = (what: string, violations: readonly Finding[]): void => {
     if (violations.length > 0) throw recordInvalid(data.name, what, violations);
   };
   const objectOf = (what: string, value: unknown): RecordData => {
@@ -74,11 +84,7 @@ export function createRecordCheck(data: DefinitionData, references: ReferenceKey
 }
 
 /** An error that lists what is wrong with a record of `model`, in the form that all of them have. */
-export function recordInvalid(
-  model: string,
-  what: string,
-  violations: readonly Violation[],
-): RequestException {
+export function recordInvalid(model: string, what: string, violations: readonly Finding[]): RequestException {
   const listed = violations.slice(0, maxListedViolations);
   const more = violations.length - listed.length;
   const text = listed
@@ -92,9 +98,8 @@ export function recordInvalid(
 }
 
 function isPropertyObject(value: unknown): value is RecordData {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
   // A promise has no properties of its own: it would pass as a change of nothing.
-  return !('then' in value);
+  return isObject(value) && typeof value['then'] !== 'function';
 }
 
 function withProperties(data: DefinitionData, properties: readonly PropertyData[]): DefinitionData {

@@ -1,0 +1,69 @@
+import { ModelException, RequestException } from '../../src/errors.ts';
+import type { KeyValueDatabase } from '../../src/kv/kv.ts';
+import { openMemoryDatabase } from '../../src/kv/memory/open.ts';
+import type { AnyModel } from '../../src/model/define.ts';
+import type { AnyModels } from '../../src/model/infer.ts';
+import { resolveModels } from '../../src/model/resolve.ts';
+import type { ConfiguredModel } from '../../src/records/configured-model.ts';
+import { createConfiguredModel } from '../../src/records/configured-model.ts';
+import type { StoreKeys } from '../../src/records/keys.ts';
+import { createStoreKeys } from '../../src/records/keys.ts';
+import { publishNew } from '../../src/records/publish.ts';
+import type { GateOptions } from '../../src/store/gate.ts';
+import { createGate } from '../../src/store/gate.ts';
+import type { Requests } from '../../src/store/request.ts';
+import { createRequests } from '../../src/store/request.ts';
+
+/** One program's requests to a database, without a store around them: no migrations, no lease, no bus. */
+export interface Program extends Requests {
+  readonly keys: StoreKeys;
+  configured(definition: AnyModel): ConfiguredModel;
+  close(): void;
+}
+
+/** A program that publishes nothing. Any number of them may share a database. */
+export function createProgram(
+  database: Pick<KeyValueDatabase, 'transact'>,
+  modelsById: AnyModels,
+  options: GateOptions = {},
+): Program {
+  const keys = createStoreKeys(['test']);
+  const { models, referenceKeys } = resolveModels(modelsById);
+  const configured = new Map<AnyModel, ConfiguredModel>(
+    models.map((model) => [
+      model.definition,
+      createConfiguredModel(model, keys.model(model.id), referenceKeys),
+    ]),
+  );
+  const findModel = (definition: AnyModel): ConfiguredModel => {
+    const model = configured.get(definition);
+    if (model === undefined)
+      throw new ModelException('MODEL_UNKNOWN', `${definition.name} is not registered.`);
+    return model;
+  };
+  let isOpen = true;
+  const assertOpen = () => {
+    if (!isOpen) throw new RequestException('STORE_CLOSED', 'The store was closed.');
+  };
+  return {
+    ...createRequests({ database, gate: createGate(options), findModel, assertOpen }),
+    keys,
+    configured: findModel,
+    close() {
+      isOpen = false;
+    },
+  };
+}
+
+/** A fresh database with the models published in it, and a program that serves them. */
+export async function openProgram(
+  modelsById: AnyModels,
+  options?: GateOptions,
+): Promise<Program & { readonly database: KeyValueDatabase }> {
+  const database = openMemoryDatabase();
+  const program = createProgram(database, modelsById, options);
+  await database.transact(async (tx) => {
+    for (const definition of Object.values(modelsById)) publishNew(tx, program.configured(definition));
+  });
+  return { ...program, database };
+}
