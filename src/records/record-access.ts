@@ -3,6 +3,7 @@ import type { Transaction } from '../kv/kv.ts';
 import type { RecordData } from '../model/data.ts';
 import type { AcceptedRecord } from './configured-model.ts';
 import type { ModelView } from './model-view.ts';
+import { createKeepUnknown } from './keep-unknown.ts';
 import { recordInvalid } from './record-check.ts';
 import type { DecodedRecord } from './record-codec.ts';
 import type { CountPage, PageOptions, RecordPage, RecordQuery } from './record-scan.ts';
@@ -69,6 +70,7 @@ export interface CallMemory {
 
 export function createRecordAccess(view: ModelView): RecordAccess {
   const { model, writer } = view;
+  const keepUnknown = createKeepUnknown(model.data);
   const fetch = (tx: Transaction, primaryKey: Uint8Array) => tx.get(writer.recordKey(primaryKey));
 
   // Decoded anew, never taken from what a caller has had in hands: it may have been changed in place.
@@ -77,12 +79,12 @@ export function createRecordAccess(view: ModelView): RecordAccess {
   const write = async (
     tx: Transaction,
     { record, primaryKey }: AcceptedRecord,
-    existing: Buffer | undefined,
-    unknown: DecodedRecord['unknown'],
+    existing: Existing | undefined,
     memory: CallMemory | undefined,
   ): Promise<void> => {
-    const encoded = view.encode(record, primaryKey, unknown);
-    await writer.write(tx, encoded, existing === undefined ? undefined : indexedForm(existing));
+    const kept = existing === undefined ? record : keepUnknown(existing.decoded.record, record);
+    const encoded = view.encode(kept, primaryKey, existing?.decoded.unknown);
+    await writer.write(tx, encoded, existing === undefined ? undefined : indexedForm(existing.bytes));
     if (memory !== undefined) memory.written = encoded.bytes;
   };
 
@@ -98,25 +100,26 @@ export function createRecordAccess(view: ModelView): RecordAccess {
       if (isDone(tx, memory, bytes)) return;
       if (bytes !== undefined)
         throw refused('RECORD_EXISTS', view, 'There is a record of', 'under this key already.');
-      await write(tx, accepted, undefined, undefined, memory);
+      await write(tx, accepted, undefined, memory);
     },
     async change(tx, primaryKey, change, { existing = fetch(tx, primaryKey), memory } = {}) {
       const bytes = await existing;
       if (bytes === undefined)
         throw refused('RECORD_NOT_FOUND', view, 'There is no record of', 'under this key.');
-      const { record, unknown } = view.decode(bytes);
+      const decoded = view.decode(bytes);
+      const { record } = decoded;
       if (isDone(tx, memory, bytes)) return record;
       const changes = model.check.change(typeof change === 'function' ? change({ ...record }) : change);
       const changed = withChanges(record, changes);
       refuseOtherKey(view, changed, changes, primaryKey);
-      await write(tx, { record: changed, primaryKey }, bytes, unknown, memory);
+      await write(tx, { record: changed, primaryKey }, { bytes, decoded }, memory);
       return changed;
     },
-    async put(tx, accepted, { existing = fetch(tx, accepted.primaryKey), memory } = {}) {
-      const bytes = await existing;
+    async put(tx, accepted, { existing: read = fetch(tx, accepted.primaryKey), memory } = {}) {
+      const bytes = await read;
       if (isDone(tx, memory, bytes)) return;
-      const unknown = bytes === undefined ? undefined : view.decode(bytes).unknown;
-      await write(tx, accepted, bytes, unknown, memory);
+      const existing = bytes === undefined ? undefined : { bytes, decoded: view.decode(bytes) };
+      await write(tx, accepted, existing, memory);
     },
     async delete(tx, primaryKey, { existing = fetch(tx, primaryKey), memory } = {}) {
       const bytes = await existing;
@@ -129,6 +132,11 @@ export function createRecordAccess(view: ModelView): RecordAccess {
     scan: (tx, query, page) => scanPage(tx, view, query, page),
     count: (tx, query, page) => countPage(tx, view, query, page),
   };
+}
+
+interface Existing {
+  readonly bytes: Buffer;
+  readonly decoded: DecodedRecord;
 }
 
 /** Whether an earlier attempt of this call, of which nobody knew how it ended, was applied. */

@@ -145,6 +145,12 @@ function listConversions({ write, read }: Conversions): Conversions {
  */
 const unknownInside = new WeakMap<object, ReadonlyMap<number, unknown>>();
 
+/** Whoever writes `to` writes the unknown values inside of `from` with it, unless it has some of its own. */
+export function adoptUnknown(from: object, to: object): void {
+  const unknown = unknownInside.get(from);
+  if (unknown !== undefined && !unknownInside.has(to)) unknownInside.set(to, unknown);
+}
+
 function embeddedConversions(model: string, embedded: Embedded, known: KnownFields): Conversions {
   let fields = known.get(model);
   if (fields === undefined) {

@@ -339,9 +339,13 @@ describe('a compatible older program', () => {
     const second = createProgram(first.database, { 1: newer });
     await publish(first.database, second.configured(newer), 1);
     await second.model(newer).add({ id: 'a', home: { street: 'x', floor: 4 } } as never);
-    const read = await first.model(older).get('a');
-    await first.model(older).put({ ...read!, id: 'a' });
-    expect(await second.model(newer).get('a')).toEqual({ id: 'a', home: { street: 'x', floor: 4 } });
+    const home = { street: 'y' };
+    await first.model(older).put({ id: 'a', home } as never);
+    expect(await second.model(newer).get('a')).toEqual({ id: 'a', home: { street: 'y', floor: 4 } });
+    await first.model(older).change('a', { home: { street: 'z' } } as never);
+    expect(await second.model(newer).get('a')).toEqual({ id: 'a', home: { street: 'z', floor: 4 } });
+    await first.model(older).put({ id: 'b', home } as never);
+    expect(await second.model(newer).get('b')).toEqual({ id: 'b', home: { street: 'y' } });
   });
 });
 
