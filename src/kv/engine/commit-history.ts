@@ -53,13 +53,19 @@ export class CommitHistory {
     if (version > this.#completeAfter) this.#completeAfter = version;
   }
 
+  /** Begins anew where commits are missing: what read before `version` cannot be checked any more. */
+  restart(version: number): void {
+    this.#runs = [];
+    this.#completeAfter = version;
+  }
+
   #compact(): void {
     for (;;) {
       const last = this.#runs.at(-1);
       const first = this.#runs.length - mergeFanOut;
       if (last === undefined || first < 0) return;
       const group = this.#runs.slice(first);
-      const keys = group.reduce((sum, { writes }) => sum + writes.keys.length + writes.ranges.length, 0);
+      const keys = group.reduce((sum, { writes }) => sum + writes.size, 0);
       if (keys > mergeMaxKeys || group.some(({ level }) => level !== last.level)) return;
       const merged = mergeCommittedWrites(group.map(({ writes }) => writes));
       this.#runs.splice(first, mergeFanOut, { writes: merged, level: last.level + 1 });

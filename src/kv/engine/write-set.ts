@@ -14,13 +14,15 @@ export interface CommittedWrites extends WriteSet {
   readonly keyVersions?: readonly number[] | undefined;
   readonly rangeVersions?: readonly number[] | undefined;
   readonly maxVersion: number;
+  /** Number of keys and ranges: known without looking at them. */
+  readonly size: number;
   readonly min: Key;
   readonly max: Key;
 }
 
 export function createCommittedWrites(version: number, { keys, ranges }: WriteSet): CommittedWrites {
   const { min, max } = boundsOf(keys, ranges);
-  return { keys, ranges, maxVersion: version, min, max };
+  return { keys, ranges, maxVersion: version, size: keys.length + ranges.length, min, max };
 }
 
 /** Whether anything in `reads` was written after version `since`. */
@@ -71,7 +73,8 @@ export function mergeCommittedWrites(all: readonly CommittedWrites[]): Committed
   }
   const keys = [...newest.keys()].sort(compareKeys);
   const keyVersions = keys.map((key) => newest.get(key) as number);
-  return { keys, keyVersions, ranges, rangeVersions, maxVersion, ...boundsOf(keys, ranges) };
+  const size = keys.length + ranges.length;
+  return { keys, keyVersions, ranges, rangeVersions, maxVersion, size, ...boundsOf(keys, ranges) };
 }
 
 /** Whether the value of `key` may have changed by it. */
@@ -83,7 +86,7 @@ function versionAt(writes: CommittedWrites, versions: readonly number[] | undefi
   return versions === undefined ? writes.maxVersion : (versions[index] as number);
 }
 
-function boundsOf(keys: readonly Key[], ranges: readonly KeyRange[]): { min: Key; max: Key } {
+export function boundsOf(keys: readonly Key[], ranges: readonly KeyRange[]): { min: Key; max: Key } {
   let min = keys[0] ?? ranges[0]?.begin ?? '';
   let max = keys.at(-1) ?? '';
   for (const { begin, end } of ranges) {

@@ -1,0 +1,299 @@
+import type { Clock } from '../../ports/clock.ts';
+import type { Random } from '../../ports/random.ts';
+import { applyBatch, type BatchResult } from '../engine/batch.ts';
+import { CommitHistory } from '../engine/commit-history.ts';
+import { CommitQueue } from '../engine/commit-queue.ts';
+import type { Commit, CommitRequest } from '../engine/commit-request.ts';
+import type { Engine } from '../engine/engine.ts';
+import type { Key } from '../engine/keys.ts';
+import { ReadLeases, type ReadLease } from '../engine/read-leases.ts';
+import type { StorageWriter } from '../engine/storage.ts';
+import { nextVersion } from '../engine/versionstamp.ts';
+import { Watches } from '../engine/watches.ts';
+import { KeyValueError, KeyValueErrorCode } from '../kv.ts';
+import type { Bell } from './bell.ts';
+import { CommitLog, versionKey } from './commit-log.ts';
+import { changeRoster, readRoster, type RosterEntry } from './roster.ts';
+import type { Sessions } from './sessions.ts';
+import { createTableWriter, LmdbSnapshot } from './snapshot.ts';
+import { readState, writeState, type EngineState } from './state.ts';
+import type { Tables } from './tables.ts';
+
+/** How often a commit looks whether the other sessions still live: a dead one costs a log that nobody reads. */
+const rosterCheckMs = 2_000;
+
+export interface EmbeddedEngineOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly tables: Tables;
+  readonly sessions: Sessions;
+  readonly bell: Bell;
+  readonly unsafeWithoutConflictCheck: boolean;
+}
+
+/**
+ * FoundationDB's transactions over LMDB. Reads are LMDB's snapshots. Commits queue up; one exclusive LMDB write takes
+ * all that wait, checks each against what was committed since it read, by whichever process, and writes data, log
+ * and version together. LMDB syncs to disk off the main thread; only then do the commits resolve.
+ */
+export class EmbeddedEngine implements Engine {
+  readonly name = 'embedded';
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly watches: Watches;
+  isClosed = false;
+  readonly #tables: Tables;
+  readonly #sessions: Sessions;
+  readonly #bell: Bell;
+  readonly #leases: ReadLeases;
+  readonly #log: CommitLog;
+  readonly #writer: StorageWriter;
+  readonly #queue = new CommitQueue();
+  readonly #unsafeWithoutConflictCheck: boolean;
+  readonly #history = new CommitHistory(0);
+  /** The history has every commit up to here. */
+  #knownThrough = 0;
+  /** Every snapshot from now on is at this version or newer. */
+  #durableThrough = 0;
+  /** Up to here the watches have been looked at. */
+  #watchedThrough = 0;
+  #roster: readonly RosterEntry[] = [];
+  #rosterRevision = -1;
+  #rosterCheckedMs: number;
+  #isFlushQueued = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: EmbeddedEngineOptions) {
+    this.clock = options.clock;
+    this.random = options.random;
+    this.#tables = options.tables;
+    this.#sessions = options.sessions;
+    this.#bell = options.bell;
+    this.#unsafeWithoutConflictCheck = options.unsafeWithoutConflictCheck;
+    this.#leases = new ReadLeases(options.clock);
+    this.#log = new CommitLog(options.tables, options.clock);
+    this.#writer = createTableWriter(options.tables);
+    this.#rosterCheckedMs = options.clock.monotonicMs();
+    this.watches = new Watches(
+      (key) => this.#withSnapshot((snapshot) => snapshot.get(key)),
+      (isWatching) => this.#onWatching(isWatching),
+    );
+  }
+
+  /** Puts this session on the list before anything is read: from then on all commits are logged for it. */
+  async start(): Promise<void> {
+    await this.#tables.environment.transaction(() => {
+      const entry = { id: this.#sessions.id, isWatching: false };
+      changeRoster(this.#tables, (roster) => [...this.#living(roster), entry]);
+      const state = readState(this.#tables);
+      this.#refreshRoster(state);
+      this.#history.restart(state.version);
+      this.#knownThrough = state.version;
+    });
+  }
+
+  openLease(): ReadLease {
+    return this.#leases.open(new LmdbSnapshot(this.#tables));
+  }
+
+  commit(request: CommitRequest): Promise<Commit> {
+    if (this.isClosed) return Promise.reject(new KeyValueError(KeyValueErrorCode.canceled));
+    if (request.lease !== undefined && this.#hasPeers) this.#learnOutsideLock();
+    const commit = this.#queue.add(request, this.#history, this.#knownThrough);
+    if (!this.#queue.isEmpty) this.#queueFlush();
+    return commit;
+  }
+
+  close(): Promise<void> {
+    this.isClosed = true;
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    await this.#queue.idle();
+    this.watches.close();
+    this.#leases.close();
+    this.#bell.close();
+    await this.#tables.environment.transaction(() => {
+      changeRoster(this.#tables, (roster) => roster.filter(({ id }) => id !== this.#sessions.id));
+    });
+    await this.#tables.environment.close();
+    this.#sessions.close();
+  }
+
+  get #hasPeers(): boolean {
+    return this.#roster.length > 1;
+  }
+
+  /** One at a time: whatever is queued while it waits for the lock goes with it. */
+  #queueFlush(): void {
+    if (this.#isFlushQueued) return;
+    this.#isFlushQueued = true;
+    let result: BatchResult | undefined;
+    let failure: unknown;
+    this.#tables.environment
+      .transaction(() => {
+        this.#isFlushQueued = false;
+        const batch = this.#queue.takeBatch();
+        // Not from in here: lmdb would run it at once, under the same lock.
+        if (!this.#queue.isEmpty) queueMicrotask(() => this.#queueFlush());
+        try {
+          result = this.#writeBatch(batch);
+        } catch (error) {
+          failure = error;
+          for (const queued of batch) queued.reject(ioError(error));
+          // LMDB refuses to commit a transaction in which a write failed.
+          throw error;
+        }
+      })
+      .then(
+        () => this.#settle(result),
+        (error: unknown) => this.#settleFailure(result, failure ?? error),
+      );
+  }
+
+  /** Inside the exclusive write. */
+  #writeBatch(batch: Parameters<typeof applyBatch>[0]): BatchResult {
+    const state = this.#readStateAsMember();
+    this.#learn(state, this.#logEntries());
+    const version = nextVersion(state.version, this.clock);
+    const result = applyBatch(batch, {
+      version,
+      history: this.#history,
+      writer: this.#writer,
+      unsafeWithoutConflictCheck: this.#unsafeWithoutConflictCheck,
+    });
+    if (result.writes === undefined) return result;
+    this.#knownThrough = version;
+    if (this.#hasPeers) {
+      this.#log.append(version, result.writes);
+      writeState(this.#tables, { ...state, version, logCompleteAfter: this.#log.prune(state) });
+      this.#checkPeers();
+    } else {
+      this.#log.discard(state);
+      writeState(this.#tables, { ...state, version, logCompleteAfter: version });
+    }
+    return result;
+  }
+
+  #settle(result: BatchResult | undefined): void {
+    if (result === undefined) return;
+    const version = result.committed[0]?.commit.version;
+    if (version !== undefined) {
+      this.#durableThrough = Math.max(this.#durableThrough, version);
+      const oldest = this.#leases.oldestVersion ?? this.#durableThrough;
+      this.#history.forgetThrough(Math.min(oldest, this.#durableThrough));
+    }
+    for (const { queued, error } of result.refused) queued.reject(error);
+    for (const { queued, commit } of result.committed) queued.resolve(commit);
+    if (result.writes === undefined) return;
+    this.watches.afterCommit(result.writes);
+    if (this.#roster.some(({ id, isWatching }) => isWatching && id !== this.#sessions.id)) this.#bell.ring();
+  }
+
+  #settleFailure(result: BatchResult | undefined, error: unknown): void {
+    for (const { queued } of result?.committed ?? []) queued.reject(ioError(error));
+    for (const { queued, error: refused } of result?.refused ?? []) queued.reject(refused);
+    // The history knows commits that never were: what is on disk counts, and open transactions begin anew.
+    this.#withSnapshot(({ state }) => {
+      this.#history.restart(state.version);
+      this.#knownThrough = state.version;
+    });
+  }
+
+  #learnOutsideLock(): void {
+    this.#withSnapshot((snapshot) => {
+      if (snapshot.version > this.#knownThrough) {
+        this.#learn(snapshot.state, snapshot.logAfter(versionKey(this.#knownThrough)));
+      }
+    });
+  }
+
+  #learn(state: EngineState, entries: Iterable<{ readonly key: Key; readonly value: Buffer }>): void {
+    if (state.version <= this.#knownThrough) return;
+    this.#log.catchUp(this.#history, this.#knownThrough, state, entries);
+    this.#knownThrough = state.version;
+  }
+
+  *#logEntries(): Generator<{ readonly key: Key; readonly value: Buffer }> {
+    const options = { start: versionKey(this.#knownThrough), exclusiveStart: true };
+    for (const { key, value } of this.#tables.log.getRange(options)) {
+      yield { key: (key as unknown as Buffer).toString('latin1'), value };
+    }
+  }
+
+  /** Inside the exclusive write. */
+  #refreshRoster(state: EngineState): void {
+    if (state.sessionsRevision === this.#rosterRevision) return;
+    this.#roster = readRoster(this.#tables);
+    this.#rosterRevision = state.sessionsRevision;
+  }
+
+  /** Inside the exclusive write. Somebody may have taken us for dead; off the list, nobody logs for us. */
+  #readStateAsMember(): EngineState {
+    const state = readState(this.#tables);
+    this.#refreshRoster(state);
+    if (this.#roster.some(({ id }) => id === this.#sessions.id)) return state;
+    const entry = { id: this.#sessions.id, isWatching: this.watches.isWatching };
+    changeRoster(this.#tables, (roster) => [...roster, entry]);
+    const joined = readState(this.#tables);
+    this.#refreshRoster(joined);
+    return joined;
+  }
+
+  /** Inside the exclusive write. */
+  #checkPeers(): void {
+    const nowMs = this.clock.monotonicMs();
+    if (nowMs - this.#rosterCheckedMs < rosterCheckMs) return;
+    this.#rosterCheckedMs = nowMs;
+    const living = this.#living(this.#roster);
+    if (living.length < this.#roster.length) changeRoster(this.#tables, () => living);
+  }
+
+  #living(roster: readonly RosterEntry[]): RosterEntry[] {
+    return roster.filter(({ id }) => this.#sessions.isAlive(id));
+  }
+
+  #onWatching(isWatching: boolean): void {
+    if (!isWatching) return this.#bell.stopListening();
+    this.#watchedThrough = 0;
+    this.#bell.listen(() => this.#lookAtWatches());
+    const entry = this.#roster.find(({ id }) => id === this.#sessions.id);
+    if (entry?.isWatching !== true) this.#announceWatching();
+    return undefined;
+  }
+
+  /** From now until it closes, this session hears the bell; the poll covers the time until then. */
+  #announceWatching(): void {
+    this.#tables.environment
+      .transaction(() => {
+        changeRoster(this.#tables, (roster) =>
+          roster.map((entry) => (entry.id === this.#sessions.id ? { ...entry, isWatching: true } : entry)),
+        );
+        this.#refreshRoster(readState(this.#tables));
+      })
+      // A full disk: the poll goes on.
+      .catch(() => undefined);
+  }
+
+  #lookAtWatches(): void {
+    if (this.isClosed) return;
+    const version = this.#withSnapshot((snapshot) => snapshot.version);
+    if (version === this.#watchedThrough) return;
+    this.#watchedThrough = version;
+    this.watches.recheckAll();
+  }
+
+  #withSnapshot<T>(use: (snapshot: LmdbSnapshot) => T): T {
+    const snapshot = new LmdbSnapshot(this.#tables);
+    try {
+      return use(snapshot);
+    } finally {
+      snapshot.release();
+    }
+  }
+}
+
+function ioError(cause: unknown): KeyValueError {
+  return new KeyValueError(KeyValueErrorCode.ioError, { cause });
+}

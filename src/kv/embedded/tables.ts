@@ -1,0 +1,58 @@
+import type { Database, RootDatabase } from 'lmdb';
+import { StorageException } from '../../errors.ts';
+import type { Key } from '../engine/keys.ts';
+import { copyOut } from './slab.ts';
+
+/** One LMDB environment with the engine's three tables. */
+export interface Tables {
+  readonly environment: RootDatabase;
+  /** User keys to values. */
+  readonly data: Database<Buffer, Key>;
+  /** Commit version (8 bytes) to what the commit wrote. */
+  readonly log: Database<Buffer, Key>;
+  /** State and sessions, by name. */
+  readonly meta: Database<Buffer, Key>;
+}
+
+/** Readers at a time over all processes; one per open snapshot. LMDB's default is 126. */
+const maxReaders = 1_024;
+
+/** The size of LMDB's tests and of most kernels' pages: small commits write least with it. Keys up to 1,978 bytes. */
+const pageSize = 4_096;
+
+/** LMDB refuses empty keys, so each of ours has one byte before it. */
+const keyMark = 1;
+
+// The key encoder and the value encoder are outside the declared types of lmdb, but documented in its readme.
+const keyEncoder = {
+  writeKey(key: Key, target: Buffer, position: number): number {
+    // Buffer's write would cut what does not fit; lmdb expects this error and comes back with more room.
+    if (position + 1 + key.length > target.length) throw new RangeError('no room for the key');
+    target[position] = keyMark;
+    return position + 1 + target.write(key, position + 1, 'latin1');
+  },
+  readKey: (source: Buffer, start: number, end: number): Buffer => copyOut(source, start + 1, end),
+};
+const encoder = {
+  encode: (value: Buffer): Buffer => value,
+  decode: (bytes: Buffer): Buffer => copyOut(bytes, 0, bytes.length),
+};
+
+/** @throws StorageException ENGINE_DIRECTORY_INVALID when LMDB cannot be loaded or refuses the files. */
+export async function openTables(path: string): Promise<Tables> {
+  try {
+    // Loaded by whoever opens a directory, not by whoever imports the library.
+    const { open } = await import('lmdb');
+    const environment = open({ path, maxDbs: 4, maxReaders, pageSize, noSubdir: false, cache: false });
+    environment.readerCheck();
+    const table = (name: string) =>
+      environment.openDB<Buffer, Key>({ name, keyEncoder, encoder } as unknown as { name: string });
+    return { environment, data: table('data'), log: table('log'), meta: table('meta') };
+  } catch (error) {
+    throw new StorageException(
+      'ENGINE_DIRECTORY_INVALID',
+      `The files of the embedded engine in '${path}' cannot be opened: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    );
+  }
+}

@@ -1,0 +1,64 @@
+import { StorageException } from '../errors.ts';
+import { systemClock, type Clock } from '../ports/clock.ts';
+import { systemRandom, type Random } from '../ports/random.ts';
+import { openEmbeddedDatabase } from './embedded/open.ts';
+import type { KeyValueDatabase } from './kv.ts';
+import { openMemoryDatabase } from './memory/open.ts';
+
+export interface OpenDatabaseOptions {
+  /** Default: the system's. */
+  readonly clock?: Clock | undefined;
+  /** Default: the system's. */
+  readonly random?: Random | undefined;
+}
+
+const understood =
+  "'embedded:<directory>', 'memory:' or an opened KeyValueDatabase ('fdb:' comes with the FoundationDB driver, which is not part of this release)";
+
+/**
+ * Opens what an address names: `embedded:<directory>` (durable, shared by the processes of one machine), `memory:`
+ * (gone with the process), or takes a database that the caller opened: that one stays open when the result is closed.
+ *
+ * @throws StorageException DATABASE_INVALID; and what `openEmbeddedDatabase` throws.
+ */
+export async function openDatabase(
+  address: string | KeyValueDatabase,
+  { clock = systemClock, random = systemRandom }: OpenDatabaseOptions = {},
+): Promise<KeyValueDatabase> {
+  if (!isKeyValueDatabase(address)) return openAddress(address, { clock, random });
+  return {
+    engine: address.engine,
+    createTransaction: (options) => address.createTransaction(options),
+    transact: (body, options) => address.transact(body, options),
+    close: () => Promise.resolve(),
+  };
+}
+
+async function openAddress(
+  address: unknown,
+  options: { readonly clock: Clock; readonly random: Random },
+): Promise<KeyValueDatabase> {
+  if (address === 'memory:') return openMemoryDatabase(options);
+  const directory = typeof address === 'string' ? /^embedded:(.+)$/su.exec(address)?.[1] : undefined;
+  if (directory !== undefined) return openEmbeddedDatabase({ directory, ...options });
+  throw new StorageException(
+    'DATABASE_INVALID',
+    `The database address ${describe(address)} is not understood; it may be ${understood}.`,
+  );
+}
+
+function isKeyValueDatabase(address: unknown): address is KeyValueDatabase {
+  return (
+    typeof address === 'object' &&
+    address !== null &&
+    'createTransaction' in address &&
+    'transact' in address &&
+    typeof address.createTransaction === 'function' &&
+    typeof address.transact === 'function'
+  );
+}
+
+/** Only the scheme: what follows may be a path, or hold a password by mistake. */
+function describe(address: unknown): string {
+  return typeof address === 'string' ? `'${address.split(':', 1)[0] ?? ''}:…'` : `of type ${typeof address}`;
+}
