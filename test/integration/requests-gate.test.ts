@@ -15,6 +15,8 @@ import type { StoredDefinition } from '../../src/records/definitions.ts';
 import { readDefinition, writeDefinition } from '../../src/records/definitions.ts';
 import type { Fence } from '../../src/records/fence.ts';
 import { readFence, writeFence } from '../../src/records/fence.ts';
+import { createModelView } from '../../src/records/model-view.ts';
+import { createRecordAccess } from '../../src/records/record-access.ts';
 import { schemaIdOf } from '../../src/records/record-codec.ts';
 import { recomputeIndexes } from '../rig/recompute-index.ts';
 import { createProgram, openProgram } from '../rig/requests.ts';
@@ -195,6 +197,15 @@ describe('the gate', () => {
     expect(await model(V1).get('a')).toEqual({ id: 'a', name: 'Bern' });
   });
 
+  it('does not take a program for an older one whose definition was stored, but never published', async () => {
+    const { database } = await openV1();
+    const newer = createProgram(database, { 1: V2 });
+    const { data, hash, keys } = newer.configured(V2);
+    const target = { schemaId: 2, hash, version: '2.0', lineage: 2, published: false, data, indexes: [] };
+    await database.transact(async (tx) => writeDefinition(tx, keys, target));
+    await expect(newer.model(V2).get('a')).rejects.toMatchObject({ code: 'MODEL_MIGRATING' });
+  });
+
   it('tells an older program that the schema has changed once the migration is published', async () => {
     const { database, model } = await openV1();
     await model(V1).get('a');
@@ -218,11 +229,7 @@ describe('the gate', () => {
   it('lets those pass whom it is told to admit', async () => {
     const { database, configured, model } = await openV1();
     await model(V1).add({ id: 'a', name: 'Bern' });
-    const gateOf = createProgram(database, { 1: V1 });
-    await gateOf.model(V1).get('a');
     await turnFence(database, configured(V1));
-    const { createRecordAccess } = await import('../../src/records/record-access.ts');
-    const { createModelView } = await import('../../src/records/model-view.ts');
     const admitted = createProgram(
       database,
       { 1: V1 },
@@ -298,8 +305,9 @@ describe('a compatible older program', () => {
     const newer = createProgram(database, { 1: V1dot1 });
     await publish(database, newer.configured(V1dot1), 1);
     await model(V1).add({ id: 'a', name: 'Bern' });
-    const { keys, acceptKey } = configured(V1);
-    const bytes = await database.transact((tx) => tx.get(Buffer.concat([keys.records(1), acceptKey('a')])));
+    const city = configured(V1);
+    const recordKey = Buffer.concat([city.keys.records(1), city.acceptKey('a')]);
+    const bytes = await database.transact((tx) => tx.get(recordKey));
     expect(schemaIdOf(bytes!)).toBe(2);
   });
 

@@ -44,9 +44,10 @@ const entries = (indexId: number) => dump(program.database, program.configured(N
 describe('stored forms', () => {
   it('decode a record by the definition that wrote it, and keep that', async () => {
     await program.model(Note).add({ id: 'a', code: 'x' });
-    const { keys, acceptKey } = program.configured(Note);
+    const note = program.configured(Note);
+    const { keys } = note;
     const forms = createStoredForms(keys);
-    const recordKey = Buffer.concat([keys.records(1), acceptKey('a')]);
+    const recordKey = Buffer.concat([keys.records(1), note.acceptKey('a')]);
     const read = () =>
       program.database.transact(async (tx) => forms.decode(tx, (await tx.get(recordKey)) ?? Buffer.alloc(0)));
     expect(await read()).toMatchObject({

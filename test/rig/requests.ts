@@ -16,9 +16,11 @@ import { createRequests } from '../../src/store/request.ts';
 
 /** One program's requests to a database, without a store around them: no migrations, no lease, no bus. */
 export interface Program extends Requests {
+  readonly model: Requests['model'];
+  readonly transact: Requests['transact'];
   readonly keys: StoreKeys;
-  configured(definition: AnyModel): ConfiguredModel;
-  close(): void;
+  readonly configured: (definition: AnyModel) => ConfiguredModel;
+  readonly close: () => void;
 }
 
 /** A program that publishes nothing. Any number of them may share a database. */
