@@ -158,8 +158,14 @@ function build(options: unknown, type: TypeSpec): never {
   const { number, required = false, alternativeNames = [] } = options as Partial<PropertyOptions>;
   const built =
     number === undefined
-      ? { kind: type.kind, type }
-      : { kind: type.kind, type, number, required, alternativeNames: [...alternativeNames] };
+      ? { kind: type.kind, type: Object.freeze(type) }
+      : {
+          kind: type.kind,
+          type: Object.freeze(type),
+          number,
+          required,
+          alternativeNames: [...alternativeNames],
+        };
   // `never` fits whatever the overloads promise; the branch above keeps it: with a number it is a property.
   return Object.freeze(built) as never;
 }
