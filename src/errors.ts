@@ -20,7 +20,8 @@ const request = (retryable: boolean, meaning: string, cure: string) =>
   ({ family: 'request', retryable, meaning, cure }) as const;
 const storage = (retryable: boolean, meaning: string, cure: string) =>
   ({ family: 'storage', retryable, meaning, cure }) as const;
-const model = (meaning: string, cure: string) => ({ family: 'model', retryable: false, meaning, cure }) as const;
+const model = (meaning: string, cure: string) =>
+  ({ family: 'model', retryable: false, meaning, cure }) as const;
 
 export const errorCodes = {
   // Defining models
@@ -32,7 +33,10 @@ export const errorCodes = {
     'A model is named that is not registered with this store.',
     'Register it in dataModelsById, or correct the name or id.',
   ),
-  OPTION_INVALID: model('An option has a value outside its range.', 'Correct the option that the message names.'),
+  OPTION_INVALID: model(
+    'An option has a value outside its range.',
+    'Correct the option that the message names.',
+  ),
 
   // Requests
   RECORD_INVALID: request(
@@ -40,7 +44,11 @@ export const errorCodes = {
     'A record or key does not meet its model.',
     'Correct the property that the message names; nothing was written.',
   ),
-  RECORD_EXISTS: request(false, 'There is a record under this key already.', 'Use change or put, or another key.'),
+  RECORD_EXISTS: request(
+    false,
+    'There is a record under this key already.',
+    'Use change or put, or another key.',
+  ),
   RECORD_NOT_FOUND: request(false, 'There is no record under this key.', 'Use add or put.'),
   RECORD_TOO_LARGE: request(
     false,
@@ -52,13 +60,21 @@ export const errorCodes = {
     'Stored bytes are not a record of any known definition.',
     'Something else wrote into the subspace; restore the record from a backup.',
   ),
-  KEY_TOO_LARGE: request(false, 'The key is longer than the database allows.', 'Use shorter key or index properties.'),
+  KEY_TOO_LARGE: request(
+    false,
+    'The key is longer than the database allows.',
+    'Use shorter key or index properties.',
+  ),
   UNIQUE_VIOLATION: request(
     false,
     'Another record holds this value of a unique index.',
     'Change the value; the message names the index.',
   ),
-  INDEX_UNKNOWN: request(false, 'The model has no index of this name.', 'Use one of the indexes the message lists.'),
+  INDEX_UNKNOWN: request(
+    false,
+    'The model has no index of this name.',
+    'Use one of the indexes the message lists.',
+  ),
   INDEX_BUILDING: request(true, 'The index is still being filled.', 'Try again later, or scan by key.'),
   MODEL_MIGRATING: request(
     true,
@@ -157,13 +173,21 @@ export const errorCodes = {
     'Records or index entries are not what the new definition demands.',
     'Read the findings, mend the transform, then resetMigration.',
   ),
-  HANDLER_FAILED: migration(false, 'A handler threw or answered Fatal.', 'Mend the handler, then resumeMigration.'),
+  HANDLER_FAILED: migration(
+    false,
+    'A handler threw or answered Fatal.',
+    'Mend the handler, then resumeMigration.',
+  ),
   OUTCOME_INVALID: migration(
     false,
     'A handler answered something that is no MigrationOutcome.',
     'Return one of the four outcomes; the message says what came.',
   ),
-  CURSOR_TOO_LARGE: migration(false, 'A cursor is larger than 3,000 bytes.', 'Keep the position, not the data.'),
+  CURSOR_TOO_LARGE: migration(
+    false,
+    'A cursor is larger than 3,000 bytes.',
+    'Keep the position, not the data.',
+  ),
   RETRIES_EXHAUSTED: migration(
     false,
     'The retry policy does not grant another try.',

@@ -304,3 +304,13 @@ function flipDouble(bytes: Uint8Array, at: number, negative: boolean): void {
 function unreadable(): TypeError {
   return new TypeError('bytes are no key of this model');
 }
+
+/** A whole tuple: for the keys that are put together from few elements. */
+export function encodeTuple(elements: readonly (string | number)[]): Buffer {
+  const writer = new TupleWriter();
+  for (const element of elements) {
+    if (typeof element === 'string') writer.writeString(element);
+    else writer.writeInteger(element);
+  }
+  return writer.toBuffer();
+}

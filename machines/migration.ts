@@ -1,0 +1,260 @@
+import { assign, fromPromise, sendParent, setup } from 'xstate';
+import type { MigrationPhase } from '../src/migration/state.ts';
+
+/**
+ * One model's migration, from waiting for its dependencies to published.
+ *
+ * What is persisted is not this machine's snapshot but `MigrationState`; `acquiringLease` answers where to go on.
+ * Every state in which work is done is left by the answer of that work, never in the middle of it: a stop is passed
+ * to the work by the host and comes back as `stopped`.
+ */
+
+/** What acquiring the lease, and reading the database in the same transaction, found. */
+export type AcquireResult =
+  /** The lease is held; this is where to go on. */
+  | { readonly type: 'granted'; readonly goOn: MigrationPhase | 'publishing' }
+  /** Another node has done it, or it was reset. */
+  | { readonly type: 'nothingToDo' }
+  /** The database says that an operator has to resume it first. */
+  | { readonly type: 'halted'; readonly as: Halt }
+  | { readonly type: 'stopped' };
+
+/** How one step of a phase, or the publication, ended. All but the last two are persisted when they are answered. */
+export type StepResult =
+  | { readonly type: 'completed' }
+  | { readonly type: 'partial' }
+  | { readonly type: 'retry' }
+  | { readonly type: 'halted'; readonly as: Halt }
+  | { readonly type: 'leaseLost' }
+  | { readonly type: 'stopped' };
+
+export type WaitResult = { readonly type: 'over' } | { readonly type: 'stopped' } | StepResult;
+
+export type Halt = 'paused' | 'canceled' | 'failed';
+
+/** What the node hears of each of its migrations. */
+export interface MigrationNotice {
+  readonly type: 'migration.notice';
+  readonly modelId: number;
+  readonly is: 'waiting' | 'running' | 'done' | 'stopped' | Halt;
+}
+
+export interface MigrationInput {
+  readonly modelId: number;
+}
+
+export interface MigrationMachineContext {
+  readonly modelId: number;
+  /** The phase being run, or retried; `publishing` when only that is left. */
+  readonly phase: MigrationPhase | 'publishing';
+}
+
+export type MigrationMachineEvent =
+  /** The node: dependencies are published and there is room. */
+  { readonly type: 'go' } | { readonly type: 'stop' };
+
+export interface StepInput {
+  readonly modelId: number;
+  readonly phase: MigrationPhase | 'publishing';
+}
+
+const unhosted = () => Promise.reject(new Error('the host supplies the effects of this machine'));
+
+const machine = setup({
+  types: {
+    context: {} as MigrationMachineContext,
+    events: {} as MigrationMachineEvent,
+    input: {} as MigrationInput,
+  },
+  actors: {
+    acquireLease: fromPromise<AcquireResult, MigrationInput>(unhosted),
+    runStep: fromPromise<StepResult, StepInput>(unhosted),
+    publish: fromPromise<StepResult, MigrationInput>(unhosted),
+    /** Waits out a retry's delay under the lease, obeying the operator meanwhile. */
+    waitForRetry: fromPromise<WaitResult, StepInput>(unhosted),
+    /** Waits until an operator resumes. */
+    waitForResume: fromPromise<WaitResult, MigrationInput>(unhosted),
+    /** Waits after the database or a bug threw out of the other actors. */
+    recover: fromPromise<WaitResult, MigrationInput & { readonly error: unknown }>(unhosted),
+  },
+  actions: {
+    notify: sendParent(({ context }, params: { is: MigrationNotice['is'] }): MigrationNotice => ({
+      type: 'migration.notice',
+      modelId: context.modelId,
+      is: params.is,
+    })),
+    enterPhase: assign((_, params: { phase: MigrationPhase | 'publishing' }) => ({ phase: params.phase })),
+  },
+  guards: {
+    inPhase: ({ context }, params: { phase: MigrationPhase | 'publishing' }) =>
+      context.phase === params.phase,
+  },
+});
+
+const modelOf = ({ context }: { context: MigrationMachineContext }): MigrationInput => ({
+  modelId: context.modelId,
+});
+
+/** The answers of a step that lead to the same place from every phase. */
+const commonAnswers = [
+  {
+    guard: ({ event }: { event: { output: { type: string } } }) => event.output.type === 'leaseLost',
+    target: 'acquiringLease',
+  },
+  {
+    guard: ({ event }: { event: { output: { type: string } } }) => event.output.type === 'stopped',
+    target: 'stopped',
+  },
+  { guard: haltedAs('paused'), target: 'paused' },
+  { guard: haltedAs('canceled'), target: 'canceled' },
+  { guard: haltedAs('failed'), target: 'failed' },
+] as const;
+
+function haltedAs(halt: Halt) {
+  return ({ event }: { event: { output: { type: string; as?: Halt } } }) =>
+    event.output.type === 'halted' && event.output.as === halt;
+}
+
+function phaseState<Next extends string>(phase: MigrationPhase, own: string, next: Next) {
+  return {
+    entry: { type: 'enterPhase', params: { phase } },
+    invoke: {
+      src: 'runStep',
+      input: ({ context }: { context: MigrationMachineContext }) => ({ modelId: context.modelId, phase }),
+      onDone: [
+        {
+          guard: ({ event }: { event: { output: StepResult } }) => event.output.type === 'completed',
+          target: next,
+        },
+        {
+          guard: ({ event }: { event: { output: StepResult } }) => event.output.type === 'partial',
+          target: own,
+          reenter: true,
+        },
+        {
+          guard: ({ event }: { event: { output: StepResult } }) => event.output.type === 'retry',
+          target: 'retrying',
+        },
+        ...commonAnswers,
+      ],
+      onError: 'recovering',
+    },
+  } as const;
+}
+
+function haltState(halt: Halt) {
+  return {
+    entry: { type: 'notify', params: { is: halt } },
+    on: { stop: 'stopped' },
+    invoke: {
+      src: 'waitForResume',
+      input: modelOf,
+      onDone: [
+        {
+          guard: ({ event }: { event: { output: WaitResult } }) => event.output.type === 'stopped',
+          target: 'stopped',
+        },
+        { target: 'waitingForDependencies' },
+      ],
+      onError: 'recovering',
+    },
+  } as const;
+}
+
+export const migrationMachine = machine.createMachine({
+  id: 'migration',
+  context: ({ input }) => ({ modelId: input.modelId, phase: 'Expand' }),
+  initial: 'waitingForDependencies',
+  states: {
+    waitingForDependencies: {
+      entry: { type: 'notify', params: { is: 'waiting' } },
+      on: { go: 'acquiringLease', stop: 'stopped' },
+    },
+
+    // The plan is compared again and the gate closed in the transaction that makes this node the owner.
+    acquiringLease: {
+      entry: { type: 'notify', params: { is: 'running' } },
+      invoke: {
+        src: 'acquireLease',
+        input: modelOf,
+        onDone: [
+          { guard: ({ event }) => event.output.type === 'nothingToDo', target: 'done' },
+          { guard: ({ event }) => event.output.type === 'stopped', target: 'stopped' },
+          { guard: haltedAs('paused'), target: 'paused' },
+          { guard: haltedAs('canceled'), target: 'canceled' },
+          { guard: haltedAs('failed'), target: 'failed' },
+          {
+            target: 'entering',
+            actions: assign({
+              phase: ({ context, event }) =>
+                event.output.type === 'granted' ? event.output.goOn : context.phase,
+            }),
+          },
+        ],
+        onError: 'recovering',
+      },
+    },
+
+    // Where a restarted process goes on.
+    entering: {
+      always: [
+        { guard: { type: 'inPhase', params: { phase: 'Expand' } }, target: 'expand' },
+        { guard: { type: 'inPhase', params: { phase: 'Backfill' } }, target: 'backfill' },
+        { guard: { type: 'inPhase', params: { phase: 'Verify' } }, target: 'verify' },
+        { guard: { type: 'inPhase', params: { phase: 'Contract' } }, target: 'contract' },
+        { target: 'publishing' },
+      ],
+    },
+
+    expand: phaseState('Expand', 'expand', 'backfill'),
+    backfill: phaseState('Backfill', 'backfill', 'verify'),
+    verify: phaseState('Verify', 'verify', 'contract'),
+    contract: phaseState('Contract', 'contract', 'publishing'),
+
+    publishing: {
+      entry: { type: 'enterPhase', params: { phase: 'publishing' } },
+      invoke: {
+        src: 'publish',
+        input: modelOf,
+        onDone: [
+          { guard: ({ event }) => event.output.type === 'completed', target: 'done' },
+          ...commonAnswers,
+        ],
+        onError: 'recovering',
+      },
+    },
+
+    retrying: {
+      invoke: {
+        src: 'waitForRetry',
+        input: ({ context }) => ({ modelId: context.modelId, phase: context.phase }),
+        onDone: [...commonAnswers, { target: 'entering' }],
+        onError: 'recovering',
+      },
+    },
+
+    recovering: {
+      invoke: {
+        src: 'recover',
+        input: ({ context, event }) => ({
+          modelId: context.modelId,
+          error: 'error' in event ? event.error : undefined,
+        }),
+        onDone: [
+          { guard: ({ event }) => event.output.type === 'stopped', target: 'stopped' },
+          { guard: haltedAs('failed'), target: 'failed' },
+          { target: 'acquiringLease' },
+        ],
+        onError: { target: 'recovering', reenter: true },
+      },
+    },
+
+    // The lease is released; an operator has the word.
+    paused: haltState('paused'),
+    canceled: haltState('canceled'),
+    failed: haltState('failed'),
+
+    done: { type: 'final', entry: { type: 'notify', params: { is: 'done' } } },
+    stopped: { type: 'final', entry: { type: 'notify', params: { is: 'stopped' } } },
+  },
+});

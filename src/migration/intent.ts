@@ -1,0 +1,46 @@
+import type { Transaction } from '../kv/kv.ts';
+import type { ModelKeys } from '../records/keys.ts';
+import { createRowFormat, isCount, isOneOf, isString } from '../records/row.ts';
+
+/**
+ * What the operator wants of one migration. Every chunk reads it in its own transaction, so it takes effect at the
+ * next chunk wherever the mover is, survives restarts and takeovers, and needs no bus. Ignored for any other migration.
+ */
+export interface Intent {
+  readonly migrationId: string;
+  readonly want: 'run' | 'pause' | 'cancel';
+  readonly by: string;
+  readonly reason: string;
+  /** One more with every write. */
+  readonly revision: number;
+  readonly atMs: number;
+}
+
+const intentFormat = createRowFormat<Intent>('intent', {
+  migrationId: isString,
+  want: isOneOf('run', 'pause', 'cancel'),
+  by: isString,
+  reason: isString,
+  revision: isCount,
+  atMs: isCount,
+});
+
+/** The intent for this migration, if there is one. */
+export async function readIntent(
+  tx: Transaction,
+  keys: ModelKeys,
+  migrationId: string,
+): Promise<Intent | undefined> {
+  const intent = intentFormat.parseOptional(await tx.get(keys.intent));
+  return intent?.migrationId === migrationId ? intent : undefined;
+}
+
+/** Whatever intent is there, for which migration ever. */
+export async function readAnyIntent(tx: Transaction, keys: ModelKeys): Promise<Intent | undefined> {
+  return intentFormat.parseOptional(await tx.get(keys.intent));
+}
+
+export function writeIntent(tx: Transaction, keys: ModelKeys, intent: Intent): Intent {
+  tx.set(keys.intent, intentFormat.encode(intent));
+  return intent;
+}

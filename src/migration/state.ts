@@ -1,0 +1,141 @@
+import { MigrationException } from '../errors.ts';
+import type { Transaction } from '../kv/kv.ts';
+import type { ModelKeys } from '../records/keys.ts';
+import {
+  createRowFormat,
+  isBoolean,
+  isCount,
+  isListOf,
+  isNullOr,
+  isNumber,
+  isOneOf,
+  isShape,
+  isString,
+} from '../records/row.ts';
+
+/** The four phases, in this order. */
+export type MigrationPhase = 'Expand' | 'Backfill' | 'Verify' | 'Contract';
+export const migrationPhases: readonly MigrationPhase[] = ['Expand', 'Backfill', 'Verify', 'Contract'];
+
+export type MigrationStateStatus = 'Running' | 'Partial' | 'Retry' | 'Failed' | 'Paused' | 'Canceled';
+
+/** The last thing that went wrong. */
+export interface MigrationError {
+  readonly code: string;
+  readonly message: string;
+  readonly atMs: number;
+  readonly retryable: boolean;
+}
+
+/** How an index of the target is filled: whole under a new id, or patched where the record's entries changed. */
+export interface PlannedIndex {
+  readonly name: string;
+  readonly indexId: number;
+  readonly mode: 'fill' | 'patch';
+}
+
+/**
+ * What is persisted of a migration, besides its ranges: all that a restarted process needs to go on. Written at step
+ * boundaries only, each time in the transaction that makes true what it says.
+ */
+export interface MigrationState {
+  readonly migrationId: string;
+  /** `index`: only entries of added indexes are filled; the gate stays open. */
+  readonly kind: 'migration' | 'index';
+  /** One more with every write: how a repeated transaction knows itself (protocol 4). */
+  readonly revision: number;
+  readonly phase: MigrationPhase;
+  /** The phase is done and the next one has not started; after Contract: only publishing is left. */
+  readonly phaseCompleted: boolean;
+  readonly status: MigrationStateStatus;
+  /** Starts of this phase in a row without progress. */
+  readonly attempt: number;
+  /** Retries granted to this phase in a row. */
+  readonly retryCount: number;
+  /** Belongs to hand-written handlers. */
+  readonly cursor: string | null;
+  readonly message: string | null;
+  readonly lastError: MigrationError | null;
+  /** Progress seen when the current attempt began, and steps forward that ranges do not show. */
+  readonly progressSeen: number;
+  readonly advances: number;
+  /** What a hand-written handler reported through `advance`. */
+  readonly reportedRecords: number;
+  readonly reportedFraction: number | null;
+  /** An Expand handler was called: there is no way back by itself. */
+  readonly expandRan: boolean;
+  readonly targetSchemaId: number;
+  readonly targetKeySpace: number;
+  readonly indexes: readonly PlannedIndex[];
+  /** Content of the transform, so that nobody goes on with another one. Null for hand-written handlers. */
+  readonly transformHash: string | null;
+  /** When the phases that have begun were first started, by the wall clock. */
+  readonly phaseStartedMs: readonly number[];
+  /** Wall clock time before which a retry does not start. */
+  readonly retryAtMs: number | null;
+  /** Revision of the intent that was last obeyed. */
+  readonly intentRevision: number;
+}
+
+const stateFormat = createRowFormat<MigrationState>('migration state', {
+  migrationId: isString,
+  kind: isOneOf('migration', 'index'),
+  revision: isCount,
+  phase: isOneOf('Expand', 'Backfill', 'Verify', 'Contract'),
+  phaseCompleted: isBoolean,
+  status: isOneOf('Running', 'Partial', 'Retry', 'Failed', 'Paused', 'Canceled'),
+  attempt: isCount,
+  retryCount: isCount,
+  cursor: isNullOr(isString),
+  message: isNullOr(isString),
+  lastError: isNullOr(
+    isShape<MigrationError>({ code: isString, message: isString, atMs: isNumber, retryable: isBoolean }),
+  ),
+  progressSeen: isCount,
+  advances: isCount,
+  reportedRecords: isCount,
+  reportedFraction: isNullOr(isNumber),
+  expandRan: isBoolean,
+  targetSchemaId: isCount,
+  targetKeySpace: isCount,
+  indexes: isListOf(
+    isShape<PlannedIndex>({ name: isString, indexId: isCount, mode: isOneOf('fill', 'patch') }),
+  ),
+  transformHash: isNullOr(isString),
+  phaseStartedMs: isListOf(isNumber),
+  retryAtMs: isNullOr(isNumber),
+  intentRevision: isCount,
+});
+
+/** Bytes. Leaves room for the rest of the row within FoundationDB's 10 kB comfort zone for hot rows. */
+export const maxCursorBytes = 3_000;
+/** UTF-16 code units of a persisted message; longer ones are cut. */
+const maxMessageLength = 1_000;
+
+export function cutMessage(message: string): string {
+  return message.length <= maxMessageLength ? message : `${message.slice(0, maxMessageLength - 1)}…`;
+}
+
+/** @throws MigrationException CURSOR_TOO_LARGE */
+export function checkCursor(cursor: string): string {
+  const bytes = Buffer.byteLength(cursor);
+  if (bytes > maxCursorBytes) {
+    throw new MigrationException(
+      'CURSOR_TOO_LARGE',
+      `A cursor of ${bytes} bytes; at most ${maxCursorBytes} are kept.`,
+      {
+        details: { bytes, maxBytes: maxCursorBytes },
+      },
+    );
+  }
+  return cursor;
+}
+
+export async function readState(tx: Transaction, keys: ModelKeys): Promise<MigrationState | undefined> {
+  return stateFormat.parseOptional(await tx.get(keys.state));
+}
+
+export function writeState(tx: Transaction, keys: ModelKeys, state: MigrationState): MigrationState {
+  tx.set(keys.state, stateFormat.encode(state));
+  return state;
+}
