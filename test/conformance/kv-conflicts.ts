@@ -145,7 +145,7 @@ export function describeConflicts(driver: DriverUnderTest): void {
       left.set(k('b'), v('2'));
       right.set(k('a'), v('2'));
       const codes = await Promise.all([commitCode(left), commitCode(right)]);
-      expect(codes.toSorted()).toEqual([1020, undefined]);
+      expect(new Set(codes)).toEqual(new Set([1020, undefined]));
       left.cancel();
       right.cancel();
     });

@@ -48,7 +48,8 @@ export function describeLimits(driver: DriverUnderTest): void {
 
     it('lets no transaction grow older than five seconds', async () => {
       const clock = createVirtualClock();
-      const { database, dispose } = await openWithClock(clock);
+      const opened = await openWithClock(clock);
+      const { database } = opened;
       await put(database, { a: '1' });
       const [reader, writer, forgotten] = [0, 0, 0].map(() => database.createTransaction());
       await reader?.get(k('a'));
@@ -63,12 +64,13 @@ export function describeLimits(driver: DriverUnderTest): void {
       clock.advance(20_000);
       expect(clock.pendingTimers).toBe(0);
       for (const tx of [reader, writer, forgotten]) tx?.cancel();
-      await dispose();
+      await opened.dispose();
     });
 
     it('goes by the monotonic clock: a step of the wall clock ages nothing', async () => {
       const clock = createVirtualClock();
-      const { database, dispose } = await openWithClock(clock);
+      const opened = await openWithClock(clock);
+      const { database } = opened;
       await put(database, { a: '1' });
       const before = await database.transact((tx) => tx.getReadVersion());
       const tx = database.createTransaction();
@@ -80,17 +82,18 @@ export function describeLimits(driver: DriverUnderTest): void {
       tx.set(k('d'), v('1'));
       expect(await commitCode(tx)).toBeUndefined();
       expect(tx.getCommittedVersion()).toBeGreaterThan(before);
-      await dispose();
+      await opened.dispose();
     });
 
     it('ends a transaction at its own timeout, for good', async () => {
       const clock = createVirtualClock();
-      const { database, dispose } = await openWithClock(clock);
+      const opened = await openWithClock(clock);
+      const { database } = opened;
       const tx = database.createTransaction({ timeoutMs: 100 });
       await tx.get(k('a'));
       clock.advance(101);
       expect(await codeOf(() => tx.get(k('a')))).toBe(1031);
-      await dispose();
+      await opened.dispose();
     });
   });
 }

@@ -45,8 +45,8 @@ export function describeSerializability(driver: DriverUnderTest): void {
       expect(counts.conflicts).toBeGreaterThan(0);
       expect(histories.length).toBeGreaterThan(100);
       const model: Model = new Map();
-      for (const { steps } of histories.toSorted((x, y) => (x.position < y.position ? -1 : 1)))
-        replay(steps, model);
+      const inOrder = histories.toSorted((x, y) => (x.position < y.position ? -1 : 1));
+      expect(inOrder.flatMap(({ steps }) => replay(steps, model))).toEqual([]);
       expect(await readAll(use.db)).toBe(showModel(model));
     });
   });
@@ -131,40 +131,43 @@ async function takeStep(tx: KeyValueTransaction, random: SeededRandom): Promise<
   }
 }
 
-function replay(steps: readonly Step[], model: Model): void {
+/** Does the steps on the model; answers those that had read something else. */
+function replay(steps: readonly Step[], model: Model): { readonly step: Step; readonly expected: unknown }[] {
+  const differences: { step: Step; expected: unknown }[] = [];
   for (const step of steps) {
-    switch (step.type) {
-      case 'get':
-        expect(step.seen).toBe(model.get(step.name));
-        break;
-      case 'range': {
-        const inside = sorted(model).filter(
-          ([name]) => !isBelow(name, step.begin) && isBelow(name, step.end),
-        );
-        const ordered = step.reverse ? inside.toReversed() : inside;
-        expect(step.seen).toBe(
-          ordered
-            .slice(0, step.limit)
-            .map(([name, value]) => `${name}=${value}`)
-            .join(' '),
-        );
-        break;
-      }
-      case 'set':
-        model.set(step.name, step.value);
-        break;
-      case 'clear':
-        model.delete(step.name);
-        break;
-      case 'clearRange':
-        for (const name of [...model.keys()]) {
-          if (!isBelow(name, step.begin) && isBelow(name, step.end)) model.delete(name);
-        }
-        break;
-      case 'add':
-        model.set(step.name, addOne(model.get(step.name)));
-        break;
+    const expected = replayStep(step, model);
+    if ('seen' in step && step.seen !== expected) differences.push({ step, expected });
+  }
+  return differences;
+}
+
+/** Answers what a reading step should have seen. */
+function replayStep(step: Step, model: Model): string | undefined {
+  switch (step.type) {
+    case 'get':
+      return model.get(step.name);
+    case 'range': {
+      const inside = sorted(model).filter(([name]) => !isBelow(name, step.begin) && isBelow(name, step.end));
+      const ordered = step.reverse ? inside.toReversed() : inside;
+      return ordered
+        .slice(0, step.limit)
+        .map(([name, value]) => `${name}=${value}`)
+        .join(' ');
     }
+    case 'set':
+      model.set(step.name, step.value);
+      return undefined;
+    case 'clear':
+      model.delete(step.name);
+      return undefined;
+    case 'clearRange':
+      for (const name of model.keys()) {
+        if (!isBelow(name, step.begin) && isBelow(name, step.end)) model.delete(name);
+      }
+      return undefined;
+    case 'add':
+      model.set(step.name, addOne(model.get(step.name)));
+      return undefined;
   }
 }
 

@@ -21,7 +21,7 @@ export interface DriverUnderTest {
 export interface OpenedDriver {
   readonly database: KeyValueDatabase;
   /** Closes the database and removes what it lay in. */
-  dispose(): Promise<void>;
+  readonly dispose: () => Promise<void>;
 }
 
 /** The definition of the key-value port: every driver passes all of it. */

@@ -17,7 +17,7 @@ import { changeRoster, readRoster, type RosterEntry } from './roster.ts';
 import type { Sessions } from './sessions.ts';
 import { createTableWriter, LmdbSnapshot } from './snapshot.ts';
 import { readState, writeState, type EngineState } from './state.ts';
-import type { Tables } from './tables.ts';
+import { writeExclusively, type Tables } from './tables.ts';
 
 /** How often a commit looks whether the other sessions still live: a dead one costs a log that nobody reads. */
 const rosterCheckMs = 2_000;
@@ -82,7 +82,7 @@ export class EmbeddedEngine implements Engine {
 
   /** Puts this session on the list before anything is read: from then on all commits are logged for it. */
   async start(): Promise<void> {
-    await this.#tables.environment.transaction(() => {
+    await writeExclusively(this.#tables, () => {
       const entry = { id: this.#sessions.id, isWatching: false };
       changeRoster(this.#tables, (roster) => [...this.#living(roster), entry]);
       const state = readState(this.#tables);
@@ -114,7 +114,7 @@ export class EmbeddedEngine implements Engine {
     this.watches.close();
     this.#leases.close();
     this.#bell.close();
-    await this.#tables.environment.transaction(() => {
+    await writeExclusively(this.#tables, () => {
       changeRoster(this.#tables, (roster) => roster.filter(({ id }) => id !== this.#sessions.id));
     });
     await this.#tables.environment.close();
@@ -131,25 +131,23 @@ export class EmbeddedEngine implements Engine {
     this.#isFlushQueued = true;
     let result: BatchResult | undefined;
     let failure: unknown;
-    this.#tables.environment
-      .transaction(() => {
-        this.#isFlushQueued = false;
-        const batch = this.#queue.takeBatch();
-        // Not from in here: lmdb would run it at once, under the same lock.
-        if (!this.#queue.isEmpty) queueMicrotask(() => this.#queueFlush());
-        try {
-          result = this.#writeBatch(batch);
-        } catch (error) {
-          failure = error;
-          for (const queued of batch) queued.reject(ioError(error));
-          // LMDB refuses to commit a transaction in which a write failed.
-          throw error;
-        }
-      })
-      .then(
-        () => this.#settle(result),
-        (error: unknown) => this.#settleFailure(result, failure ?? error),
-      );
+    writeExclusively(this.#tables, () => {
+      this.#isFlushQueued = false;
+      const batch = this.#queue.takeBatch();
+      // Not from in here: lmdb would run it at once, under the same lock.
+      if (!this.#queue.isEmpty) queueMicrotask(() => this.#queueFlush());
+      try {
+        result = this.#writeBatch(batch);
+      } catch (error) {
+        failure = error;
+        for (const queued of batch) queued.reject(ioError(error));
+        // LMDB refuses to commit a transaction in which a write failed.
+        throw error;
+      }
+    }).then(
+      () => this.#settle(result),
+      (error: unknown) => this.#settleFailure(result, failure ?? error),
+    );
   }
 
   /** Inside the exclusive write. */
@@ -265,13 +263,12 @@ export class EmbeddedEngine implements Engine {
 
   /** From now until it closes, this session hears the bell; the poll covers the time until then. */
   #announceWatching(): void {
-    this.#tables.environment
-      .transaction(() => {
-        changeRoster(this.#tables, (roster) =>
-          roster.map((entry) => (entry.id === this.#sessions.id ? { ...entry, isWatching: true } : entry)),
-        );
-        this.#refreshRoster(readState(this.#tables));
-      })
+    writeExclusively(this.#tables, () => {
+      changeRoster(this.#tables, (roster) =>
+        roster.map((entry) => (entry.id === this.#sessions.id ? { ...entry, isWatching: true } : entry)),
+      );
+      this.#refreshRoster(readState(this.#tables));
+    })
       // A full disk: the poll goes on.
       .catch(() => undefined);
   }

@@ -56,3 +56,23 @@ export async function openTables(path: string): Promise<Tables> {
     );
   }
 }
+
+/**
+ * Runs `action` in the exclusive write transaction, which lmdb waits for off the main thread; resolves when it is on
+ * the disk. Rejects with what LMDB says when the commit fails (a full disk): then nothing of it is there.
+ */
+export async function writeExclusively<T>({ environment }: Tables, action: () => T): Promise<T> {
+  const ignore = () => undefined;
+  try {
+    return await environment.transaction(() => {
+      // lmdb makes a second promise for the batch of this turn; when a commit fails nobody else handles it.
+      void environment.committed.then(ignore, ignore);
+      return action();
+    });
+  } catch (error) {
+    // The reason comes in a promise of its own.
+    const { commitError } = error as { readonly commitError?: Promise<never> };
+    if (commitError === undefined) throw error;
+    return await commitError;
+  }
+}

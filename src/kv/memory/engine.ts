@@ -93,11 +93,7 @@ function createSnapshot(data: SortedMap, version: number): Snapshot {
       return value === undefined ? undefined : Buffer.from(value);
     },
     scan: (begin, end, reverse) => data.scan(begin, end, reverse),
-    count: (begin, end) => {
-      let count = 0;
-      for (const _ of data.keys(begin, end)) count++;
-      return count;
-    },
+    count: (begin, end) => [...data.keys(begin, end)].length,
     keyAt: (begin, end, offset): Key | undefined => {
       let left = offset;
       for (const key of data.keys(begin, end)) if (left-- === 0) return key;
