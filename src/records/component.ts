@@ -1,5 +1,5 @@
 import type { RecordData, ReferenceKeys, TypeData } from '../model/data.ts';
-import { isTimestamp, timestampOf } from '../ports/timestamp.ts';
+import { instantFromMs, isInstant } from '../ports/instant.ts';
 import type { TupleReader, TupleWriter } from './tuple.ts';
 
 /** How values of one type stand in keys and index entries. Never sees undefined: that is a null of the tuple layer. */
@@ -90,10 +90,10 @@ const doubleComponent: ComponentCodec = {
 
 const timestampComponent: ComponentCodec = {
   write(to, value) {
-    if (!isTimestamp(value)) throw mismatch('timestamp', value);
+    if (!isInstant(value)) throw mismatch('timestamp', value);
     to.writeInteger(value.getTime());
   },
-  read: (from) => timestampOf(from.readInteger()),
+  read: (from) => instantFromMs(from.readInteger()),
 };
 
 function enumComponent(cases: Readonly<Record<string, number>>): ComponentCodec {
@@ -160,7 +160,7 @@ const untypedComponent: ComponentCodec = {
     else if (typeof value === 'bigint') to.writeBigint(value);
     else if (typeof value === 'boolean') to.writeBoolean(value);
     else if (value instanceof Uint8Array) to.writeBytes(value);
-    else if (isTimestamp(value)) to.writeInteger(value.getTime());
+    else if (isInstant(value)) to.writeInteger(value.getTime());
     else if (typeof value === 'number') {
       if (Number.isSafeInteger(value) && !Object.is(value, -0)) to.writeInteger(value);
       else to.writeDouble(value);

@@ -71,11 +71,16 @@ interface Component {
   readonly codec: ComponentCodec;
 }
 
-/** Values must have been validated: a wrong type is a `TypeError`, which is a fault of this library. */
+/**
+ * Values must have been validated: a wrong type is a `TypeError`, which is a fault of this library.
+ *
+ * @param prefixBytes what the prefix of the index takes of the 10,000 bytes that a key may have; default 0
+ */
 export function createIndexEncoder(
   data: DefinitionData,
   index: IndexData,
   references?: ReferenceKeys,
+  prefixBytes = 0,
 ): IndexEncoder {
   const components = index.on.map((on) => componentOf(data, on, references));
   const listAt = components.findIndex((component) => component.list);
@@ -88,11 +93,11 @@ export function createIndexEncoder(
     });
     const offset = writer.length;
     if (index.unique && !values.includes(undefined)) {
-      checkKeySize(data, index, offset);
+      checkKeySize(data, index, prefixBytes + offset);
       return { key: writer.toBuffer(), value: Buffer.concat([Buffer.of(uniqueMark), primaryKey]) };
     }
     writer.writeRaw(primaryKey);
-    checkKeySize(data, index, writer.length);
+    checkKeySize(data, index, prefixBytes + writer.length);
     return { key: writer.toBuffer(), value: offsetBytes(offset) };
   };
 

@@ -1,5 +1,5 @@
 import type { EmbeddedData, PropertiesData, RecordData, TypeData } from '../model/data.ts';
-import { isTimestamp, timestampOf } from '../ports/timestamp.ts';
+import { instantFromMs, isInstant } from '../ports/instant.ts';
 
 /**
  * Between the values of a record and those that msgpack stores. What msgpack holds exactly stays as it is; else:
@@ -24,7 +24,7 @@ export function fieldsOf(data: PropertiesData, embedded: Embedded): readonly Sto
   return createFields(data, embedded, new Map());
 }
 
-/** Property numbers to stored values: of the record's properties, then of what is not known. */
+/** Property numbers to stored values: of the record's properties, then of what is not known. A known one wins. */
 export function writeFields(
   fields: readonly StoredField[],
   record: RecordData,
@@ -35,7 +35,8 @@ export function writeFields(
     const value = record[field.name];
     if (value !== undefined) values.set(field.number, field.write === undefined ? value : field.write(value));
   }
-  if (unknown !== undefined) for (const [number, value] of unknown) values.set(number, value);
+  if (unknown === undefined) return values;
+  for (const [number, value] of unknown) if (!values.has(number)) values.set(number, value);
   return values;
 }
 
@@ -113,7 +114,7 @@ const float64: Conversions = {
 
 const timestamp: Conversions = {
   write: (value) => (value as Date).getTime(),
-  read: (value) => (typeof value === 'number' ? timestampOf(value) : value),
+  read: (value) => (typeof value === 'number' ? instantFromMs(value) : value),
 };
 
 const bytes: Conversions = {
@@ -178,12 +179,7 @@ function embeddedConversions(model: string, embedded: Embedded, known: KnownFiel
 /** By what the value is, not by the key it names: a record must be readable without the other model. */
 const reference: Conversions = {
   write(value) {
-    if (
-      typeof value === 'object' &&
-      value !== null &&
-      !(value instanceof Uint8Array) &&
-      !isTimestamp(value)
-    ) {
+    if (typeof value === 'object' && value !== null && !(value instanceof Uint8Array) && !isInstant(value)) {
       return new Map(Object.entries(value).map(([name, part]) => [name, float64.write?.(part)]));
     }
     return float64.write?.(value);
