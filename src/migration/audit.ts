@@ -1,0 +1,130 @@
+import type { KeyValueDatabase, Transaction } from '../kv/kv.ts';
+import type { ModelKeys } from '../records/keys.ts';
+import { keyAfter, rangeOf } from '../records/keys.ts';
+import { createRowFormat, isCount, isNullOr, isNumber, isOneOf, isString } from '../records/row.ts';
+import type { MigrationPhase } from './state.ts';
+import { cutMessage } from './state.ts';
+
+export type MigrationAuditEventType =
+  | 'LeaseAcquired'
+  | 'LeaseRejected'
+  | 'PhaseStarted'
+  | 'PhaseCompleted'
+  | 'Partial'
+  | 'RetryScheduled'
+  | 'Failed'
+  | 'Paused'
+  | 'Resumed'
+  | 'Canceled'
+  | 'Completed';
+
+/** What happened to a migration, when and by whom. Holds no record data. */
+export interface MigrationAuditEvent {
+  /** Wall clock of the node. */
+  readonly timestampMs: number;
+  readonly modelId: number;
+  readonly modelName: string;
+  readonly migrationId: string;
+  readonly type: MigrationAuditEventType;
+  readonly phase: MigrationPhase | null;
+  readonly attempt: number;
+  readonly message: string | null;
+  readonly nodeId: string;
+  /** Of the lease under which it happened; 0 for what an operator asked for. */
+  readonly epoch: number;
+}
+
+const auditFormat = createRowFormat<MigrationAuditEvent>('audit event', {
+  timestampMs: isNumber,
+  modelId: isCount,
+  modelName: isString,
+  migrationId: isString,
+  type: isOneOf(
+    'LeaseAcquired',
+    'LeaseRejected',
+    'PhaseStarted',
+    'PhaseCompleted',
+    'Partial',
+    'RetryScheduled',
+    'Failed',
+    'Paused',
+    'Resumed',
+    'Canceled',
+    'Completed',
+  ),
+  phase: isNullOr(isOneOf('Expand', 'Backfill', 'Verify', 'Contract')),
+  attempt: isCount,
+  message: isNullOr(isString),
+  nodeId: isString,
+  epoch: isCount,
+});
+
+/** Receives each event once its transaction has committed; what it throws is swallowed and counted. */
+export type MigrationAuditEventReporter = (event: MigrationAuditEvent) => void;
+
+const versionstampBytes = 10;
+
+/**
+ * Sets an event under a versionstamp, in the transaction that makes it true: it is there exactly once, or not at all.
+ * `ordinal` tells the events of one transaction apart.
+ */
+export function persistAuditEvent(
+  tx: Transaction,
+  keys: ModelKeys,
+  event: MigrationAuditEvent,
+  ordinal: number,
+): void {
+  const key = Buffer.concat([keys.audit, Buffer.alloc(versionstampBytes), Buffer.of(ordinal)]);
+  const message = event.message === null ? null : cutMessage(event.message);
+  tx.setVersionstampedKey(key, keys.audit.length, auditFormat.encode({ ...event, message }));
+}
+
+/** The latest `limit` events, oldest first. */
+export async function readAuditEvents(
+  tx: Transaction,
+  keys: ModelKeys,
+  limit: number,
+): Promise<readonly MigrationAuditEvent[]> {
+  const { begin, end } = rangeOf(keys.audit);
+  const rows = await tx.getRangeAll(begin, end, { reverse: true, limit, snapshot: true });
+  return rows.map(({ value }) => auditFormat.parse(value)).toReversed();
+}
+
+/** Clears all but the latest `maxEntries`. In a transaction of its own, after the commit of what was audited. */
+export async function trimAuditEvents(
+  database: KeyValueDatabase,
+  keys: ModelKeys,
+  maxEntries: number,
+): Promise<void> {
+  await database.transact(async (tx) => {
+    const { begin, end } = rangeOf(keys.audit);
+    const kept = await tx.getRangeAll(begin, end, { reverse: true, limit: maxEntries + 1, snapshot: true });
+    const oldest = kept[maxEntries];
+    if (oldest !== undefined) tx.clearRange(begin, keyAfter(oldest.key));
+  });
+}
+
+/** One line of `key=value`, in a fixed order; strings with anything but word characters are quoted as in JSON. */
+export function auditLine(event: MigrationAuditEvent): string {
+  const fields: [string, string | number | null][] = [
+    ['godwit', 'audit'],
+    ['type', event.type],
+    ['model', event.modelName],
+    ['modelId', event.modelId],
+    ['migration', event.migrationId],
+    ['phase', event.phase],
+    ['attempt', event.attempt],
+    ['node', event.nodeId],
+    ['epoch', event.epoch],
+    ['timestampMs', event.timestampMs],
+    ['message', event.message],
+  ];
+  return fields
+    .filter(([, value]) => value !== null)
+    .map(([name, value]) => `${name}=${typeof value === 'string' ? quoted(value) : value}`)
+    .join(' ');
+}
+
+function quoted(text: string): string {
+  return /^[\w.:>#-]+$/.test(text) ? text : JSON.stringify(text);
+}

@@ -1,0 +1,60 @@
+/**
+ * How many records the next chunk takes. A pure function of how the last one went: it grows while chunks are quick and
+ * small, shrinks when one was refused for its size or age or met a conflict, and always grows back.
+ */
+export interface ChunkControl {
+  readonly records: number;
+}
+
+export type ChunkResult =
+  | {
+      readonly type: 'committed';
+      readonly tookMs: number;
+      readonly bytes: number;
+      readonly records: number;
+      readonly mutations: number;
+    }
+  /** 1020 */
+  | { readonly type: 'conflict' }
+  /** 1007, 1031, 2101 */
+  | { readonly type: 'tooMuch' };
+
+/** Bounds of one chunk; sources: FoundationDB's advice (transactions below 1 MB), and its 5 s and 10 MB limits. */
+export const chunkLimits = {
+  startRecords: 100,
+  maxRecords: 2_000,
+  maxMutations: 10_000,
+  /** Keys, values and conflict ranges. */
+  maxBytes: 900_000,
+  /** Above this the next chunk is smaller. */
+  targetMs: 1_500,
+  /** The writing transaction is given up after it. */
+  hardMs: 4_000,
+} as const;
+
+export const initialChunkControl: ChunkControl = { records: chunkLimits.startRecords };
+
+export function nextChunkControl(control: ChunkControl, result: ChunkResult): ChunkControl {
+  switch (result.type) {
+    case 'conflict':
+      return { records: Math.max(1, Math.floor(control.records * 0.75)) };
+    case 'tooMuch':
+      return { records: Math.max(1, Math.floor(control.records / 2)) };
+    case 'committed': {
+      // The tightest of the bounds, at the sizes and costs that this chunk had.
+      const perRecord = {
+        bytes: result.bytes / Math.max(1, result.records),
+        mutations: result.mutations / Math.max(1, result.records),
+        ms: result.tookMs / Math.max(1, result.records),
+      };
+      const bound = Math.min(
+        chunkLimits.maxRecords,
+        chunkLimits.maxBytes / Math.max(1, perRecord.bytes),
+        chunkLimits.maxMutations / Math.max(1, perRecord.mutations),
+        chunkLimits.targetMs / Math.max(0.000_1, perRecord.ms),
+      );
+      const grown = Math.ceil(control.records * 1.5);
+      return { records: Math.max(1, Math.floor(Math.min(grown, bound))) };
+    }
+  }
+}

@@ -1,0 +1,215 @@
+import type { KeyValueDatabase, Transaction } from '../kv/kv.ts';
+import type { KeyRange, ModelKeys, PassName } from '../records/keys.ts';
+import { rangeOf } from '../records/keys.ts';
+import {
+  createRowFormat,
+  isBoolean,
+  isCount,
+  isListOf,
+  isNullOr,
+  isNumber,
+  isShape,
+  isString,
+} from '../records/row.ts';
+
+/**
+ * The ledger of a pass: the ranges of the key space with their cursors, claims and counts. Each range is one key, written
+ * in the transaction that moves its records, so it is always true; no key is shared, so nothing is hot. Progress is the
+ * sum over the rows.
+ */
+export interface RangeRow {
+  /** Bytes in base64. Begin inclusive, end exclusive. */
+  readonly begin: string;
+  readonly end: string;
+  /** The key of the last record read; null before the first. */
+  readonly cursor: string | null;
+  readonly done: boolean;
+  /** Whoever may move records of this range now. */
+  readonly claim: RangeClaim | null;
+  readonly claimSeq: number;
+  /** One more with each commit that advances it: how a repeated transaction knows itself (protocol 4). */
+  readonly seq: number;
+  readonly recordsRead: number;
+  readonly moved: number;
+  readonly dropped: number;
+  readonly quarantined: number;
+  readonly bytes: number;
+  /** Its part of the whole, in estimated bytes, at least 1. */
+  readonly weight: number;
+  /** How much of it is done, by key interpolation: 0 to 1, never falls. */
+  readonly share: number;
+  /** Records per second while it was being moved last; without throttled and paused time. */
+  readonly recordsPerSecond: number;
+  /** What Verify adds up: see `IndexSum`. */
+  readonly sums: readonly IndexSum[];
+  readonly findings: number;
+}
+
+export interface RangeClaim {
+  readonly session: string;
+  readonly claimSeq: number;
+}
+
+/**
+ * How many entries an index has, and the sum of a 64-bit hash of each: entries found by walking the index and entries
+ * computed from the records agree both ways exactly when these do, in whatever order they were met.
+ */
+export interface IndexSum {
+  readonly indexId: number;
+  readonly side: 'records' | 'entries';
+  readonly count: number;
+  /** 16 hexadecimal digits. */
+  readonly sum: string;
+}
+
+const rangeFormat = createRowFormat<RangeRow>('range', {
+  begin: isString,
+  end: isString,
+  cursor: isNullOr(isString),
+  done: isBoolean,
+  claim: isNullOr(isShape<RangeClaim>({ session: isString, claimSeq: isCount })),
+  claimSeq: isCount,
+  seq: isCount,
+  recordsRead: isCount,
+  moved: isCount,
+  dropped: isCount,
+  quarantined: isCount,
+  bytes: isCount,
+  weight: isNumber,
+  share: isNumber,
+  recordsPerSecond: isNumber,
+  sums: isListOf(
+    isShape<IndexSum>({
+      indexId: isCount,
+      side: (value): value is IndexSum['side'] => value === 'records' || value === 'entries',
+      count: isCount,
+      sum: isString,
+    }),
+  ),
+  findings: isCount,
+});
+
+/** Ranges of a pass: enough for every mover of a cluster to have some, few enough to be read at once. */
+const maxRangesPerPass = 64;
+/** Below this, one range is enough: a claim costs about as much as a chunk. */
+const minRangeBytes = 256_000;
+
+export function createRange({ begin, end }: KeyRange, weight: number): RangeRow {
+  return {
+    begin: begin.toString('base64'),
+    end: end.toString('base64'),
+    cursor: null,
+    done: false,
+    claim: null,
+    claimSeq: 0,
+    seq: 0,
+    recordsRead: 0,
+    moved: 0,
+    dropped: 0,
+    quarantined: 0,
+    bytes: 0,
+    weight: Math.max(1, weight),
+    share: 0,
+    recordsPerSecond: 0,
+    sums: [],
+    findings: 0,
+  };
+}
+
+export async function readRange(
+  tx: Transaction,
+  keys: ModelKeys,
+  pass: PassName,
+  number: number,
+): Promise<RangeRow | undefined> {
+  return rangeFormat.parseOptional(await tx.get(keys.range(pass, number)));
+}
+
+export function writeRange(
+  tx: Transaction,
+  keys: ModelKeys,
+  pass: PassName,
+  number: number,
+  row: RangeRow,
+): void {
+  tx.set(keys.range(pass, number), rangeFormat.encode(row));
+}
+
+/** All ranges of a pass, by number. */
+export async function readRanges(
+  tx: Transaction,
+  keys: ModelKeys,
+  pass: PassName,
+  options: { readonly snapshot?: boolean } = {},
+): Promise<readonly RangeRow[]> {
+  const { begin, end } = rangeOf(keys.ranges(pass));
+  const rows = await tx.getRangeAll(begin, end, options);
+  return rows.map(({ value }) => rangeFormat.parse(value));
+}
+
+export function clearRanges(tx: Transaction, keys: ModelKeys, pass?: PassName): void {
+  const { begin, end } = rangeOf(keys.ranges(pass));
+  tx.clearRange(begin, end);
+}
+
+/**
+ * Cuts a slice of the key space into ranges of about equal size. The first begins at the prefix and the last ends at its
+ * end, whatever is estimated in between.
+ */
+export async function planRanges(database: KeyValueDatabase, slice: KeyRange): Promise<readonly RangeRow[]> {
+  const { points, bytes } = await database.transact(async (tx) => {
+    const size = await tx.getEstimatedRangeSizeBytes(slice.begin, slice.end);
+    const chunk = Math.max(minRangeBytes, Math.ceil(size / maxRangesPerPass));
+    return { points: await tx.getRangeSplitPoints(slice.begin, slice.end, chunk), bytes: size };
+  });
+  const inner = points.filter((point) => point.compare(slice.begin) > 0 && point.compare(slice.end) < 0);
+  const edges = [slice.begin, ...inner.slice(0, maxRangesPerPass - 1), slice.end];
+  const weight = Math.max(1, bytes / (edges.length - 1));
+  return edges.slice(1).map((end, at) => createRange({ begin: edges[at] ?? slice.begin, end }, weight));
+}
+
+/** What the rows of a pass add up to. */
+export interface LedgerTotals {
+  readonly recordsRead: number;
+  readonly moved: number;
+  readonly dropped: number;
+  readonly quarantined: number;
+  readonly bytes: number;
+  readonly findings: number;
+  readonly done: boolean;
+  /** 0 to 1; never falls, as no row's share does. */
+  readonly fraction: number;
+  /** Of the ranges that are being moved now. */
+  readonly recordsPerSecond: number;
+}
+
+export function totalsOf(rows: readonly RangeRow[]): LedgerTotals {
+  const sum = (value: (row: RangeRow) => number) => rows.reduce((total, row) => total + value(row), 0);
+  const weight = sum((row) => row.weight);
+  const done = rows.every((row) => row.done);
+  return {
+    recordsRead: sum((row) => row.recordsRead),
+    moved: sum((row) => row.moved),
+    dropped: sum((row) => row.dropped),
+    quarantined: sum((row) => row.quarantined),
+    bytes: sum((row) => row.bytes),
+    findings: sum((row) => row.findings),
+    done,
+    fraction: weight === 0 ? 0 : Math.min(1, sum((row) => row.weight * row.share) / weight),
+    recordsPerSecond: sum((row) => (row.done || row.claim === null ? 0 : row.recordsPerSecond)),
+  };
+}
+
+/** Where `key` lies between `begin` and `end`, 0 to 1, taking the first bytes in which they differ as a number. */
+export function interpolate(begin: Uint8Array, end: Uint8Array, key: Uint8Array): number {
+  let common = 0;
+  while (common < begin.length && common < end.length && begin[common] === end[common]) common += 1;
+  const at = (bytes: Uint8Array) => {
+    let value = 0;
+    // Six bytes are exact in a double.
+    for (let n = 0; n < 6; n += 1) value = value * 256 + (bytes[common + n] ?? 0);
+    return value;
+  };
+  const [from, to] = [at(begin), at(end)];
+  return to <= from ? 0 : Math.min(1, Math.max(0, (at(key) - from) / (to - from)));
+}

@@ -1,0 +1,92 @@
+import type { Transaction } from '../kv/kv.ts';
+import type { ModelComparison, Reason } from '../model/compare.ts';
+import { compareModels } from '../model/compare.ts';
+import type { ConfiguredModel } from '../records/configured-model.ts';
+import type { StoredDefinition } from '../records/definitions.ts';
+import { readDefinitions } from '../records/definitions.ts';
+import type { Fence } from '../records/fence.ts';
+import { readFence } from '../records/fence.ts';
+import type { ModelKeys } from '../records/keys.ts';
+import { StorageException } from '../errors.ts';
+
+/** A model as the database has it. */
+export interface StoredModel {
+  readonly fence: Fence;
+  /** The published definition. */
+  readonly current: StoredDefinition;
+  /** All of them, by schema id; also the target of a migration that has not ended. */
+  readonly definitions: ReadonlyMap<number, StoredDefinition>;
+}
+
+/** What has to happen to a model before the program can serve it by its own definition. */
+export type ModelPlan =
+  /** Nothing: equal, or the program is older than the database and leads nothing. */
+  | { readonly type: 'none'; readonly olderProgram: boolean }
+  /** The definition is published as it is; no record changes. */
+  | { readonly type: 'publish'; readonly comparison: ModelComparison }
+  /** Entries of added indexes are filled while requests go on. */
+  | { readonly type: 'index'; readonly migrationId: string; readonly indexes: readonly string[] }
+  | {
+      readonly type: 'migrate';
+      readonly migrationId: string;
+      readonly reasons: readonly Reason[];
+      /** Names of the indexes that are filled under a new id. */
+      readonly indexes: readonly string[];
+    }
+  /** A migration to another definition is half-way done: only its own program, or a reset, leads out. */
+  | { readonly type: 'targetChanged'; readonly runningMigrationId: string };
+
+export async function readStoredModel(tx: Transaction, keys: ModelKeys): Promise<StoredModel | undefined> {
+  const [fence, definitions] = await Promise.all([readFence(tx, keys), readDefinitions(tx, keys)]);
+  if (fence === undefined) return undefined;
+  const current = definitions.get(fence.schemaId);
+  if (current === undefined) {
+    throw new StorageException(
+      'STORAGE_CORRUPT',
+      `The fence names definition ${fence.schemaId}, which is gone.`,
+      {
+        details: { schemaId: fence.schemaId },
+      },
+    );
+  }
+  return { fence, current, definitions };
+}
+
+export function planModel(stored: StoredModel | undefined, model: ConfiguredModel): ModelPlan {
+  if (stored === undefined) return { type: 'publish', comparison: { type: 'NewModel' } };
+  const { fence, current, definitions } = stored;
+  const earlier = [...definitions.values()].filter(
+    ({ published, schemaId }) => published && schemaId !== current.schemaId,
+  );
+  const comparison = compareModels({ current, earlier }, model);
+  const target = fence.target === null ? undefined : definitions.get(fence.target.schemaId);
+  if (fence.state === 'migrating' && comparison.type !== 'OlderProgram' && comparison.type !== 'UpToDate') {
+    if (target?.hash !== model.hash) {
+      return { type: 'targetChanged', runningMigrationId: fence.target?.migrationId ?? '' };
+    }
+  }
+  const migrationId = migrationIdOf(current, model);
+  switch (comparison.type) {
+    case 'NewModel':
+    case 'OnlySafeAdds':
+      return { type: 'publish', comparison };
+    case 'OlderProgram':
+      return { type: 'none', olderProgram: true };
+    case 'UpToDate': {
+      if (fence.state === 'migrating') return { type: 'none', olderProgram: true };
+      const building = current.indexes.filter(({ state }) => state === 'building').map(({ name }) => name);
+      if (building.length === 0) return { type: 'none', olderProgram: false };
+      return { type: 'index', migrationId, indexes: building };
+    }
+    case 'NewIndexesOnExistingProperties':
+      return { type: 'index', migrationId, indexes: comparison.indexes };
+    case 'NeedsMigration':
+      return { type: 'migrate', migrationId, reasons: comparison.reasons, indexes: comparison.indexes };
+  }
+}
+
+/** `Name:1.0->2.0#<first 12 digits of the target's hash>`: the same for every node that is to do the same. */
+function migrationIdOf(current: StoredDefinition, { name, data, hash }: ConfiguredModel): string {
+  // While an index is being built its definition is the published one already.
+  return `${name}:${current.version}->${data.version}#${hash.slice(0, 12)}`;
+}
