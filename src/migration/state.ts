@@ -62,6 +62,8 @@ export interface MigrationState {
   /** What a hand-written handler reported through `advance`. */
   readonly reportedRecords: number;
   readonly reportedFraction: number | null;
+  /** The hand-written handler of this phase answered Success; what the engine does after it may be left. */
+  readonly handlerSucceeded: boolean;
   /** An Expand handler was called: there is no way back by itself. */
   readonly expandRan: boolean;
   readonly targetSchemaId: number;
@@ -95,6 +97,7 @@ const stateFormat = createRowFormat<MigrationState>('migration state', {
   advances: isCount,
   reportedRecords: isCount,
   reportedFraction: isNullOr(isNumber),
+  handlerSucceeded: isBoolean,
   expandRan: isBoolean,
   targetSchemaId: isCount,
   targetKeySpace: isCount,

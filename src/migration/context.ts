@@ -1,0 +1,264 @@
+import { MigrationException } from '../errors.ts';
+import type { Transaction } from '../kv/kv.ts';
+import type { DefinitionData, RecordData } from '../model/data.ts';
+import { keyAfter, rangeOf } from '../records/keys.ts';
+import { createMaintainedIndexes } from '../records/maintained-index.ts';
+import type { RecordWriter } from '../records/record-writer.ts';
+import { createRecordWriter } from '../records/record-writer.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { HeldMigration, ModelMigration } from './runtime.ts';
+import type { MigrationState } from './state.ts';
+import { checkCursor, readState, writeState } from './state.ts';
+import type { MigrationStatus } from './status.ts';
+
+/** A record as it is stored, whichever definition wrote it. */
+export interface StoredRecord {
+  /** By the names of the definition it was written under. */
+  readonly record: RecordData;
+  readonly version: string;
+  readonly schemaId: number;
+  /** Pass it to `advance`, and to `records` to go on behind this record. */
+  readonly cursor: string;
+}
+
+/** What a hand-written handler does in one transaction. Every one checks that this node still owns the migration. */
+export interface MigrationTransaction {
+  /** Writes a record of the new definition, with the index entries that belong to it. */
+  write(record: RecordData): Promise<void>;
+  /** Removes a record by the key of the new definition. */
+  remove(key: unknown): Promise<void>;
+  /**
+   * Commits how far the handler has come together with what it wrote: after a crash it goes on behind it.
+   *
+   * @throws MigrationException CURSOR_TOO_LARGE
+   */
+  advance(
+    cursor: string,
+    progress?: { readonly records?: number | undefined; readonly fraction?: number | undefined },
+  ): void;
+}
+
+/** What a phase handler is given, for one step. It ends with the step: later use is refused with CONTEXT_EXPIRED. */
+export interface MigrationContext<Store = unknown> {
+  /** Passes the gate of the model being migrated, and writes under this migration's ownership. */
+  readonly store: Store;
+  readonly storedDataModel: DefinitionData;
+  readonly newDataModel: DefinitionData;
+  readonly migrationStatus: MigrationStatus;
+  /** As it was when the step began. */
+  readonly previousState: MigrationState;
+  readonly attempt: number;
+  /** Where to go on; follows `advance`. */
+  readonly cursor: string | undefined;
+  /** Aborts on pause, cancel, lease loss and close. */
+  readonly signal: AbortSignal;
+  readonly logger: Logger;
+  transact<T>(body: (tx: MigrationTransaction) => Promise<T>): Promise<T>;
+  /** All records of the model in key order, behind `cursor` where one is given; read in pages of their own snapshots. */
+  records(options?: { readonly after?: string | undefined }): AsyncIterable<StoredRecord>;
+  /** Writes one record of the new definition in a transaction of its own. */
+  write(record: RecordData): Promise<void>;
+}
+
+/** Records read at once by `records`. */
+const pageSize = 500;
+
+export interface StepContext {
+  readonly context: MigrationContext;
+  /** Waits for what the handler began and did not await, then refuses everything. */
+  end(): Promise<void>;
+}
+
+export function createStepContext(
+  migration: ModelMigration,
+  held: HeldMigration,
+  step: {
+    readonly stored: DefinitionData;
+    readonly sourceKeySpace: number;
+    readonly status: MigrationStatus;
+    readonly signal: AbortSignal;
+  },
+): StepContext {
+  const { runtime, model } = migration;
+  const previousState = held.state;
+  const pending = new Set<Promise<unknown>>();
+  let ended = false;
+  let cursor = held.state.cursor ?? undefined;
+
+  const assertAlive = () => {
+    if (ended) {
+      throw new MigrationException(
+        'CONTEXT_EXPIRED',
+        `The step of ${held.state.migrationId} has ended: await every write before returning.`,
+        { details: { migrationId: held.state.migrationId } },
+      );
+    }
+  };
+  const track = async <T>(work: () => Promise<T>): Promise<T> => {
+    assertAlive();
+    const running = work();
+    const settled = running.then(
+      () => undefined,
+      () => undefined,
+    );
+    pending.add(settled);
+    void settled.then(() => pending.delete(settled));
+    return running;
+  };
+  const writer = createTargetWriter(migration, held.state);
+
+  const transact = <T>(body: (tx: MigrationTransaction) => Promise<T>): Promise<T> =>
+    track(async () => {
+      const expected = held.state.revision;
+      let advanced: MigrationState | undefined;
+      const result = await runtime.database.transact(
+        async (tx) => {
+          assertAlive();
+          const [state] = await Promise.all([readState(tx, model.keys), held.lease.guard(tx)]);
+          if (state?.migrationId !== held.state.migrationId) throw lost(held);
+          let step: MigrationState | undefined;
+          const value = await body({
+            write: (record) => writeRecord(tx, migration, writer, record),
+            remove: (key) => removeRecord(tx, migration, writer, key),
+            advance(next, progress) {
+              checkCursor(next);
+              step = {
+                ...state,
+                revision: expected + 1,
+                cursor: next,
+                advances: state.advances + 1,
+                reportedRecords: state.reportedRecords + (progress?.records ?? 0),
+                reportedFraction: progress?.fraction ?? state.reportedFraction,
+              };
+            },
+          });
+          // Applied before, in an attempt whose result was unknown: the body's writes are the same again.
+          const isApplied = tx.afterUnknownResult && state.revision === expected + 1;
+          if (step !== undefined && !isApplied) {
+            if (state.revision !== expected) throw lost(held);
+            writeState(tx, model.keys, step);
+          }
+          advanced = step;
+          tx.set(model.keys.touched, Buffer.from(state.migrationId));
+          return value;
+        },
+        { signal: held.lease.lost },
+      );
+      if (advanced !== undefined) {
+        held.state = advanced;
+        cursor = advanced.cursor ?? undefined;
+        runtime.events.changed(model);
+      }
+      return result;
+    });
+
+  return {
+    context: {
+      store: runtime.createContextStore({ migration, held, assertAlive }),
+      storedDataModel: step.stored,
+      newDataModel: model.data,
+      migrationStatus: step.status,
+      previousState,
+      attempt: held.state.attempt,
+      get cursor() {
+        return cursor;
+      },
+      signal: step.signal,
+      logger: runtime.logger,
+      transact,
+      records: ({ after } = {}) =>
+        readRecords(migration, step.sourceKeySpace, after ?? undefined, assertAlive),
+      write: (record) => transact((tx) => tx.write(record)),
+    },
+    async end() {
+      while (pending.size > 0) await Promise.all(pending);
+      ended = true;
+    },
+  };
+}
+
+/** Writes records of the target, with the entries of all its indexes: those that are patched and those being filled. */
+export function createTargetWriter({ model }: ModelMigration, state: MigrationState): RecordWriter {
+  const stored = state.indexes.map(({ name, indexId, mode }) => ({
+    name,
+    indexId,
+    state: mode === 'fill' ? ('building' as const) : ('ready' as const),
+  }));
+  return createRecordWriter({
+    data: model.data,
+    schemaId: state.targetSchemaId,
+    keySpace: state.targetKeySpace,
+    keys: model.keys,
+    indexes: createMaintainedIndexes(model.data, stored, model.keys, model.references),
+    references: model.references,
+  });
+}
+
+async function writeRecord(
+  tx: Transaction,
+  migration: ModelMigration,
+  writer: RecordWriter,
+  record: RecordData,
+): Promise<void> {
+  const accepted = migration.model.acceptRecord(record);
+  const before = await storedBefore(tx, migration, writer, accepted.primaryKey);
+  await writer.write(tx, writer.encode(accepted.record, before?.unknown), before?.record);
+}
+
+async function removeRecord(
+  tx: Transaction,
+  migration: ModelMigration,
+  writer: RecordWriter,
+  key: unknown,
+): Promise<void> {
+  const primaryKey = migration.model.acceptKey(key);
+  const before = await storedBefore(tx, migration, writer, primaryKey);
+  if (before !== undefined) await writer.remove(tx, primaryKey, before.record);
+}
+
+/**
+ * The record that lies under the key now, by the names of the new definition. Entries of patched indexes have the same
+ * bytes under both definitions, so the difference to it is the difference to what is there.
+ */
+async function storedBefore(
+  tx: Transaction,
+  _migration: ModelMigration,
+  writer: RecordWriter,
+  primaryKey: Uint8Array,
+) {
+  const bytes = await tx.get(writer.recordKey(primaryKey));
+  return bytes === undefined ? undefined : writer.codec.decode(bytes);
+}
+
+async function* readRecords(
+  { runtime, model, forms }: ModelMigration,
+  keySpace: number,
+  after: string | undefined,
+  assertAlive: () => void,
+): AsyncGenerator<StoredRecord, void, undefined> {
+  const { begin, end } = rangeOf(model.keys.records(keySpace));
+  let from = after === undefined ? begin : keyAfter(Buffer.from(after, 'base64'));
+  for (;;) {
+    assertAlive();
+    const page = await runtime.database.transact(async (tx) => {
+      const rows = await tx.getRangeAll(from, end, { limit: pageSize, snapshot: true });
+      return Promise.all(
+        rows.map(async ({ key, value }): Promise<StoredRecord> => {
+          const { record, definition } = await forms.decode(tx, value);
+          const { version, schemaId } = definition;
+          return { record, version, schemaId, cursor: key.toString('base64') };
+        }),
+      );
+    });
+    yield* page;
+    const last = page.at(-1);
+    if (last === undefined || page.length < pageSize) return;
+    from = keyAfter(Buffer.from(last.cursor, 'base64'));
+  }
+}
+
+function lost({ state, lease }: HeldMigration): MigrationException {
+  return new MigrationException('LEASE_LOST', `${state.migrationId} was changed by somebody else.`, {
+    details: { migrationId: state.migrationId, epoch: lease.epoch },
+  });
+}

@@ -1,0 +1,331 @@
+import { MigrationException } from '../errors.ts';
+import type { Transaction } from '../kv/kv.ts';
+import { KeyValueError, KeyValueErrorCode } from '../kv/kv.ts';
+import type { PassName } from '../records/keys.ts';
+import { keyAfter } from '../records/keys.ts';
+import type { MigrationCounter } from './counters.ts';
+import { count } from './counters.ts';
+import type { ChunkControl } from './controller.ts';
+import { chunkLimits, initialChunkControl, nextChunkControl } from './controller.ts';
+import type { Intent } from './intent.ts';
+import { readIntent } from './intent.ts';
+import type { IndexSum, RangeRow } from './ledger.ts';
+import { interpolate, readRange, readRanges, writeRange } from './ledger.ts';
+import type { HeldMigration, ModelMigration } from './runtime.ts';
+
+/** What one chunk adds to its range. */
+export interface ChunkAddition {
+  readonly recordsRead: number;
+  readonly moved: number;
+  readonly dropped: number;
+  readonly quarantined: number;
+  readonly bytes: number;
+  readonly findings: number;
+  readonly sums: readonly IndexSum[];
+}
+
+/** A chunk that is ready to be written. */
+export interface PreparedChunk {
+  /** Key of the last record in it; undefined when it has none. */
+  readonly lastKey: Buffer | undefined;
+  /** Nothing is left behind it. */
+  readonly atEnd: boolean;
+  readonly records: number;
+  readonly mutations: number;
+  readonly bytes: number;
+  /** Writes it, in the transaction that advances the range. Called again when that is repeated. */
+  apply(tx: Transaction): Promise<ChunkAddition>;
+}
+
+/** What a pass does with a slice of its ranges. */
+export interface Pass {
+  readonly name: PassName;
+  /** Whether its commits change records or entries, so that the model cannot simply be opened again. */
+  readonly touches: boolean;
+  /** Whether the next chunk may be read before this one is written: the gate is closed, nothing changes in between. */
+  readonly readsAhead: boolean;
+  /** Reads and computes the next chunk, outside any writing transaction. */
+  prepare(begin: Buffer, end: Buffer, limit: number, signal: AbortSignal): Promise<PreparedChunk>;
+  /** After a chunk that set records aside. @throws MigrationException QUARANTINE_FULL */
+  checkQuarantine?(): Promise<void>;
+}
+
+export type MoveEnd =
+  | { readonly type: 'done' }
+  | { readonly type: 'intent'; readonly intent: Intent }
+  | { readonly type: 'stopped' };
+
+/**
+ * Moves all ranges of a pass that are not done, several at a time, until they are, an operator intervenes, or this
+ * process is to stop. Whatever ends it, no chunk is under way any more when it returns, and no claim is left.
+ *
+ * @throws MigrationException LEASE_LOST, and whatever `prepare` throws
+ */
+export async function movePass(migration: ModelMigration, held: HeldMigration, pass: Pass): Promise<MoveEnd> {
+  const { runtime, model } = migration;
+  const rows = await runtime.database.transact((tx) => readRanges(tx, model.keys, pass.name));
+  const queue = rows.flatMap((row, number) => (row.done ? [] : [number]));
+  const ending = new AbortController();
+  const signal = AbortSignal.any([ending.signal, migration.stop, held.lease.lost]);
+  let intent: Intent | undefined;
+  let failure: { readonly error: unknown } | undefined;
+
+  const work = async () => {
+    for (;;) {
+      const number = signal.aborted ? undefined : queue.shift();
+      if (number === undefined) return;
+      const mover = new RangeMover(migration, held, pass, number, signal);
+      try {
+        const seen = await mover.run();
+        if (seen === undefined) continue;
+        intent = seen;
+      } catch (error) {
+        // An abort reaches the work under way as an error of its own; the first failure is the one that counts.
+        if (!signal.aborted) failure ??= { error };
+      }
+      ending.abort();
+      return;
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(runtime.maxBackfillConcurrency, queue.length) }, work));
+
+  if (failure !== undefined) throw failure.error;
+  if (held.lease.lost.aborted) throw held.lease.lost.reason;
+  if (intent !== undefined) return { type: 'intent', intent };
+  return migration.stop.aborted ? { type: 'stopped' } : { type: 'done' };
+}
+
+type CommitResult =
+  | { readonly type: 'committed'; readonly row: RangeRow; readonly conflicts: number }
+  | { readonly type: 'intent'; readonly intent: Intent }
+  | { readonly type: 'tooMuch' };
+
+/** Codes that mean: do less per transaction. */
+const tooMuchCodes: ReadonlySet<number> = new Set([
+  KeyValueErrorCode.transactionTooOld,
+  KeyValueErrorCode.timedOut,
+  KeyValueErrorCode.transactionTooLarge,
+]);
+
+/** Weight of the newest chunk in the rate that a range shows. */
+const rateSmoothing = 0.3;
+
+/** Moves one range to its end, chunk after chunk. */
+class RangeMover {
+  readonly #migration: ModelMigration;
+  readonly #held: HeldMigration;
+  readonly #pass: Pass;
+  readonly #number: number;
+  readonly #signal: AbortSignal;
+  #control: ChunkControl = initialChunkControl;
+  #recordsPerSecond = 0;
+
+  constructor(
+    migration: ModelMigration,
+    held: HeldMigration,
+    pass: Pass,
+    number: number,
+    signal: AbortSignal,
+  ) {
+    this.#migration = migration;
+    this.#held = held;
+    this.#pass = pass;
+    this.#number = number;
+    this.#signal = signal;
+  }
+
+  /** Answers the intent that ended it, if one did. */
+  async run(): Promise<Intent | undefined> {
+    const { clock, events } = this.#migration.runtime;
+    const claimed = await this.#claim();
+    if (claimed.type === 'intent') return claimed.intent;
+    let row = claimed.row;
+    let ahead: Promise<PreparedChunk> | undefined;
+    try {
+      while (!row.done && !this.#signal.aborted) {
+        const startedMs = clock.monotonicMs();
+        const chunk = await (ahead ?? this.#prepare(row, row.cursor));
+        ahead = undefined;
+        await this.#migration.runtime.throttle.take(chunk.records, this.#signal);
+        if (this.#signal.aborted) break;
+        if (!chunk.atEnd && chunk.lastKey !== undefined && this.#pass.readsAhead) {
+          ahead = this.#prepare(row, chunk.lastKey.toString('base64'));
+          ahead.catch(() => undefined);
+        }
+        const result = await this.#commit(row, chunk, startedMs);
+        if (result.type === 'intent') return result.intent;
+        if (result.type === 'tooMuch') {
+          this.#control = nextChunkControl(this.#control, { type: 'tooMuch' });
+          await ahead?.catch(() => undefined);
+          ahead = undefined;
+          continue;
+        }
+        if (result.conflicts > 0) this.#control = nextChunkControl(this.#control, { type: 'conflict' });
+        else {
+          const tookMs = clock.monotonicMs() - startedMs;
+          const { bytes, records, mutations } = chunk;
+          this.#control = nextChunkControl(this.#control, {
+            type: 'committed',
+            tookMs,
+            bytes,
+            records,
+            mutations,
+          });
+        }
+        const setAside = result.row.quarantined > row.quarantined;
+        row = result.row;
+        events.changed(this.#migration.model);
+        if (setAside) await this.#pass.checkQuarantine?.();
+      }
+      return undefined;
+    } finally {
+      await ahead?.catch(() => undefined);
+      if (!row.done && !this.#held.lease.lost.aborted) await this.#unclaim().catch(() => undefined);
+    }
+  }
+
+  #prepare(row: RangeRow, cursor: string | null): Promise<PreparedChunk> {
+    const begin = cursor === null ? bytesOf(row.begin) : keyAfter(bytesOf(cursor));
+    return this.#pass.prepare(begin, bytesOf(row.end), this.#control.records, this.#signal);
+  }
+
+  async #claim(): Promise<{ type: 'claimed'; row: RangeRow } | { type: 'intent'; intent: Intent }> {
+    const { runtime, model } = this.#migration;
+    return runtime.database.transact(async (tx) => {
+      const [row, intent] = await Promise.all([
+        this.#readRow(tx),
+        readIntent(tx, model.keys, this.#held.state.migrationId),
+        this.#held.lease.guard(tx),
+      ]);
+      if (isStopping(intent)) return { type: 'intent' as const, intent };
+      const claimSeq = row.claimSeq + 1;
+      const claimed = { ...row, claimSeq, claim: { session: runtime.session, claimSeq } };
+      writeRange(tx, model.keys, this.#pass.name, this.#number, claimed);
+      return { type: 'claimed' as const, row: claimed };
+    });
+  }
+
+  async #unclaim(): Promise<void> {
+    const { runtime, model } = this.#migration;
+    await runtime.database.transact(async (tx) => {
+      const [row] = await Promise.all([this.#readRow(tx), this.#held.lease.guard(tx)]);
+      if (row.claim?.session !== runtime.session) return;
+      writeRange(tx, model.keys, this.#pass.name, this.#number, { ...row, claim: null });
+    });
+  }
+
+  /**
+   * One transaction: ownership, gate, intent and the range as expected; then data, cursor, counts. After an unknown
+   * result the sequence number tells whether it was applied.
+   */
+  async #commit(row: RangeRow, chunk: PreparedChunk, startedMs: number): Promise<CommitResult> {
+    const { runtime, model } = this.#migration;
+    const { keys } = model;
+    const { state, lease } = this.#held;
+    let attempts = 0;
+    try {
+      return await runtime.database.transact(
+        async (tx): Promise<CommitResult> => {
+          attempts = tx.attempt;
+          const [current, intent, fence] = await Promise.all([
+            this.#readRow(tx),
+            readIntent(tx, keys, state.migrationId),
+            tx.get(keys.fence),
+            lease.guard(tx),
+          ]);
+          const isMine = current.claim?.session === runtime.session && current.claimSeq === row.claimSeq;
+          if (isMine && current.seq === row.seq + 1) return { type: 'committed', row: current, conflicts: 0 };
+          if (!isMine || current.seq !== row.seq || fence === undefined) throw claimLost(state.migrationId);
+          if (isStopping(intent)) return { type: 'intent', intent };
+          const addition = await chunk.apply(tx);
+          const next = this.#advanced(row, chunk, addition, startedMs);
+          writeRange(tx, keys, this.#pass.name, this.#number, next);
+          if (this.#pass.touches && chunk.records > 0) {
+            tx.set(keys.touched, Buffer.from(state.migrationId));
+          }
+          const counts: Partial<Record<Exclude<MigrationCounter, 'lastEventAtMs'>, number>> =
+            this.#pass.name === 'backfill'
+              ? { recordsMoved: addition.moved, bytesMoved: addition.bytes, chunks: 1, conflicts: tx.attempt }
+              : { conflicts: tx.attempt };
+          count(tx, keys, runtime.clock.wallMs(), counts);
+          return { type: 'committed', row: next, conflicts: attempts };
+        },
+        { timeoutMs: chunkLimits.hardMs, priority: 'batch', signal: lease.lost },
+      );
+    } catch (error) {
+      // A single record may pass every limit: then there is no less to do, and the error is the answer.
+      if (error instanceof KeyValueError && tooMuchCodes.has(error.code) && chunk.records > 1) {
+        return { type: 'tooMuch' };
+      }
+      throw error;
+    }
+  }
+
+  async #readRow(tx: Transaction): Promise<RangeRow> {
+    const row = await readRange(tx, this.#migration.model.keys, this.#pass.name, this.#number);
+    if (row === undefined) throw claimLost(this.#held.state.migrationId);
+    return row;
+  }
+
+  #advanced(row: RangeRow, chunk: PreparedChunk, addition: ChunkAddition, startedMs: number): RangeRow {
+    const done = chunk.atEnd;
+    const seconds = (this.#migration.runtime.clock.monotonicMs() - startedMs) / 1_000;
+    if (addition.recordsRead > 0 && seconds > 0) {
+      const rate = addition.recordsRead / seconds;
+      this.#recordsPerSecond +=
+        (rate - this.#recordsPerSecond) * (this.#recordsPerSecond === 0 ? 1 : rateSmoothing);
+    }
+    const share =
+      chunk.lastKey === undefined ? 1 : interpolate(bytesOf(row.begin), bytesOf(row.end), chunk.lastKey);
+    return {
+      ...row,
+      cursor: chunk.lastKey?.toString('base64') ?? row.cursor,
+      done,
+      claim: done ? null : row.claim,
+      seq: row.seq + 1,
+      recordsRead: row.recordsRead + addition.recordsRead,
+      moved: row.moved + addition.moved,
+      dropped: row.dropped + addition.dropped,
+      quarantined: row.quarantined + addition.quarantined,
+      bytes: row.bytes + addition.bytes,
+      // Below 1 until the range is at its end, and never back.
+      share: done ? 1 : Math.max(row.share, Math.min(0.999_999, share)),
+      recordsPerSecond: Math.round(this.#recordsPerSecond),
+      sums: addSums(row.sums, addition.sums),
+      findings: row.findings + addition.findings,
+    };
+  }
+}
+
+export function addSums(left: readonly IndexSum[], right: readonly IndexSum[]): readonly IndexSum[] {
+  const sums = new Map(left.map((entry) => [`${entry.side} ${entry.indexId}`, entry]));
+  for (const entry of right) {
+    const name = `${entry.side} ${entry.indexId}`;
+    const known = sums.get(name);
+    sums.set(
+      name,
+      known === undefined
+        ? entry
+        : { ...entry, count: known.count + entry.count, sum: addHashes(known.sum, entry.sum) },
+    );
+  }
+  return [...sums.values()];
+}
+
+function addHashes(left: string, right: string): string {
+  return BigInt.asUintN(64, BigInt(`0x${left}`) + BigInt(`0x${right}`))
+    .toString(16)
+    .padStart(16, '0');
+}
+
+export function isStopping(intent: Intent | undefined): intent is Intent {
+  return intent !== undefined && intent.want !== 'run';
+}
+
+const bytesOf = (base64: string): Buffer => Buffer.from(base64, 'base64');
+
+function claimLost(migrationId: string): MigrationException {
+  return new MigrationException('LEASE_LOST', `A range of ${migrationId} was taken by somebody else.`, {
+    details: { migrationId },
+  });
+}

@@ -1,0 +1,52 @@
+import type { MigrationError, MigrationPhase } from './state.ts';
+
+/** Where a model stands. A closed set. */
+export type MigrationStatusState = 'Idle' | 'Waiting' | 'Running' | 'Paused' | 'Canceled' | 'Failed';
+
+/** Why it stands there, where that needs saying. An open set of codes: readers accept new ones. */
+export interface MigrationReason {
+  readonly code:
+    | 'dependency'
+    | 'lease'
+    | 'retryBackoff'
+    | 'throttled'
+    | 'pausing'
+    | 'canceling'
+    | 'targetChanged'
+    | (string & {});
+  readonly message: string;
+  readonly sinceMs: number;
+  readonly untilMs?: number | undefined;
+}
+
+export interface MigrationProgress {
+  readonly recordsDone: number;
+  /** An estimate until Backfill is over; null while nobody has one. */
+  readonly recordsEstimated: number | null;
+  /** 0 to 1 within the phase, in key space; 1 only when the phase is over. Null where a handler reports none. */
+  readonly fraction: number | null;
+  readonly recordsPerSecond: number;
+}
+
+/** What `migrationStatus` answers. */
+export interface MigrationStatus {
+  readonly modelId: number;
+  readonly modelName: string;
+  readonly migrationId: string | null;
+  readonly state: MigrationStatusState;
+  readonly reason?: MigrationReason | undefined;
+  readonly phase: MigrationPhase | null;
+  readonly attempt: number;
+  readonly lastError: MigrationError | null;
+  readonly hasCursor: boolean;
+  readonly retryCount: number;
+  /** Milliseconds until the phase is over; null: unknown. */
+  readonly etaMs: number | null;
+  /** Whether requests to the model are refused meanwhile. */
+  readonly blocking: boolean;
+  readonly message: string | null;
+  readonly progress: MigrationProgress;
+  readonly owner: { readonly nodeId: string; readonly epoch: number } | null;
+  /** Of the operator's last word on this migration; 0 when there was none. */
+  readonly intentRevision: number;
+}

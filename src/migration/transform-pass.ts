@@ -1,0 +1,184 @@
+import { MigrationException } from '../errors.ts';
+import type { Transaction } from '../kv/kv.ts';
+import type { Transform } from '../model/transform.ts';
+import { readMutations, packRecords } from '../records/chunk-format.ts';
+import { compileTransform } from '../records/chunk-transform.ts';
+import type {
+  ChunkFailure,
+  ChunkInput,
+  ChunkResult,
+  FailedOrdinal,
+  TransformSetup,
+} from '../records/transform-setup.ts';
+import type { Backfill } from './backfill-spec.ts';
+import { chunkLimits } from './controller.ts';
+import { readRanges, totalsOf } from './ledger.ts';
+import type { ChunkAddition, Pass, PreparedChunk } from './mover.ts';
+import type { ModelMigration } from './runtime.ts';
+
+/**
+ * Where chunks are transformed: in the pool, or in place for a function given inline and for chunks that cost less than
+ * the crossing.
+ */
+export interface ChunkRunner {
+  run(chunk: ChunkInput, records: number, signal: AbortSignal): Promise<ChunkResult>;
+}
+
+/** Read at most; a record, its new form and its index entries count against the chunk's limit. */
+const targetBytes = chunkLimits.maxBytes / 2;
+
+/** Below this CPU time a chunk is not worth sending to a thread: milliseconds, measured with piscina 5.3. */
+const breakEvenMs = 0.3;
+
+export function createChunkRunner(
+  migration: ModelMigration,
+  setup: TransformSetup,
+  inline: Transform | undefined,
+): ChunkRunner {
+  if (inline !== undefined) {
+    const transform = compileTransform(setup, inline);
+    return { run: (chunk) => Promise.resolve(transform(chunk)) };
+  }
+  const { pool } = migration.runtime;
+  // Only what the engine does itself may come back to the main thread: a user's module stays in its worker.
+  const inPlace = setup.module === undefined ? compileTransform(setup, undefined) : undefined;
+  let msPerRecord: number | undefined;
+  return {
+    async run(chunk, records) {
+      if (inPlace !== undefined && msPerRecord !== undefined && msPerRecord * records < breakEvenMs) {
+        return inPlace(chunk);
+      }
+      const answer = await pool.run({ kind: 'transform', setup, chunk }, [chunk.records]);
+      switch (answer.kind) {
+        case 'transformed':
+          msPerRecord = answer.cpuMs / Math.max(1, records);
+          return answer.result;
+        case 'invalid':
+          throw new MigrationException('TRANSFORM_INVALID', answer.message);
+        case 'broken':
+          throw new MigrationException('TRANSFORM_FAILED', answer.message);
+        case 'checked':
+          throw new MigrationException('TRANSFORM_FAILED', 'The worker answered another question.');
+      }
+    },
+  };
+}
+
+/** Moves records: read ahead, transformed outside, written with cursor and counts in one short transaction. */
+export function createTransformPass(migration: ModelMigration, setup: TransformSetup, spec: Backfill): Pass {
+  const { runtime, model } = migration;
+  const inline = spec.work.type === 'inline' ? spec.work.transform : undefined;
+  const runner = createChunkRunner(migration, setup, inline);
+  const prefixBytes = setup.sourcePrefix.length;
+
+  const prepare = async (
+    begin: Buffer,
+    end: Buffer,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<PreparedChunk> => {
+    const rows = await runtime.database.transact(
+      (tx) => tx.getRangeAll(begin, end, { snapshot: true, limit, targetBytes }),
+      { signal, priority: 'batch' },
+    );
+    const lastKey = rows.at(-1)?.key;
+    const readBytes = rows.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
+    const run = (failed?: readonly FailedOrdinal[]) =>
+      runner.run({ records: packRecords(rows, prefixBytes), failed }, rows.length, signal);
+    let result = rows.length === 0 ? undefined : await run();
+    refuseFailures(setup, result);
+    return {
+      lastKey,
+      atEnd: rows.length < limit && readBytes < targetBytes,
+      records: rows.length,
+      mutations: result?.mutationCount ?? 0,
+      bytes: result?.mutationBytes ?? 0,
+      async apply(tx): Promise<ChunkAddition> {
+        const failed: FailedOrdinal[] = [];
+        while (result !== undefined) {
+          const taken = await takenRows(tx, result, model.name);
+          if (taken.length === 0) break;
+          failed.push(...taken);
+          result = await run(failed);
+          refuseFailures(setup, result);
+        }
+        if (result !== undefined) write(tx, result);
+        const { read = 0, moved = 0, dropped = 0, quarantined = 0, bytes = 0 } = result?.counts ?? {};
+        return { recordsRead: read, moved, dropped, quarantined, bytes, findings: 0, sums: [] };
+      },
+    };
+  };
+
+  return {
+    name: 'backfill',
+    touches: true,
+    readsAhead: true,
+    prepare,
+    async checkQuarantine() {
+      const rows = await runtime.database.transact((tx) =>
+        readRanges(tx, model.keys, 'backfill', { snapshot: true }),
+      );
+      const { quarantined } = totalsOf(rows);
+      if (quarantined <= spec.maxQuarantined) return;
+      throw new MigrationException(
+        'QUARANTINE_FULL',
+        `${quarantined} records of ${model.name} are in quarantine; maxQuarantined is ${spec.maxQuarantined}.`,
+        { details: { modelId: model.id, quarantined, maxQuarantined: spec.maxQuarantined } },
+      );
+    },
+  };
+}
+
+function write(tx: Transaction, result: ChunkResult): void {
+  for (const mutation of readMutations(result.mutations)) {
+    if (mutation.op === 'clear') tx.clear(mutation.key);
+    else tx.set(mutation.key, mutation.value);
+  }
+}
+
+/** Records whose row, which only one record may have, is another one's: in the database, or within the chunk. */
+async function takenRows(tx: Transaction, result: ChunkResult, modelName: string): Promise<FailedOrdinal[]> {
+  const seen = new Map<string, Buffer>();
+  const failed = new Map<number, FailedOrdinal>();
+  const refuse = (ordinal: number) =>
+    failed.set(ordinal, {
+      ordinal,
+      code: 'DUPLICATE_KEY',
+      message: `Another record of ${modelName} has the same new key, or the same values of a unique index.`,
+    });
+  for (const mutation of readMutations(result.mutations)) {
+    if (mutation.op !== 'setIfAbsent') continue;
+    const name = mutation.key.toString('latin1');
+    const before = seen.get(name) ?? (await tx.get(mutation.key));
+    if (before !== undefined && !before.equals(mutation.value)) refuse(mutation.ordinal);
+    else if (seen.has(name)) refuse(mutation.ordinal);
+    else seen.set(name, mutation.value);
+  }
+  return [...failed.values()];
+}
+
+function refuseFailures(setup: TransformSetup, result: ChunkResult | undefined): void {
+  const [first] = result?.failures ?? [];
+  if (first === undefined || setup.onPoison === 'quarantine') return;
+  throw poisonError(setup, first, result?.failures.length ?? 1);
+}
+
+function poisonError(setup: TransformSetup, failure: ChunkFailure, failures: number): MigrationException {
+  const key = Buffer.from(failure.keyBytes).toString('hex');
+  const code =
+    failure.code in poisonCodes ? (failure.code as keyof typeof poisonCodes) : 'TRANSFORM_REJECTED';
+  return new MigrationException(
+    code,
+    `${setup.modelName}, record with key bytes ${key}: ${failure.message}`,
+    {
+      details: { model: setup.modelName, key, code: failure.code, failuresInChunk: failures },
+    },
+  );
+}
+
+const poisonCodes = {
+  TRANSFORM_FAILED: true,
+  TRANSFORM_REJECTED: true,
+  KEY_CHANGED: true,
+  DUPLICATE_KEY: true,
+} as const;
