@@ -217,6 +217,9 @@ function workerFile(): { filename: string; execArgv?: string[] } {
   const file = new URL(`../../workers/transform.${fromSource ? 'ts' : 'js'}`, import.meta.url);
   const filename = fileURLToPath(file);
   if (!fromSource) return { filename };
-  const loader = createRequire(import.meta.url).resolve('tsx');
-  return { filename, execArgv: ['--import', pathToFileURL(loader).href] };
+  // `--import tsx` registers on the main thread alone (Node 20), which may run under another loader: vitest's, say.
+  const tsx = createRequire(import.meta.url).resolve('tsx/package.json');
+  const loader = new URL('dist/esm/api/index.mjs', pathToFileURL(tsx)).href;
+  const register = `import { register } from ${JSON.stringify(loader)}; register();`;
+  return { filename, execArgv: ['--import', `data:text/javascript,${encodeURIComponent(register)}`] };
 }
