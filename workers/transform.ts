@@ -2,20 +2,29 @@ import { performance } from 'node:perf_hooks';
 import { MigrationException } from '../src/errors.ts';
 import type { ChunkTransform } from '../src/records/chunk-transform.ts';
 import { compileTransform } from '../src/records/chunk-transform.ts';
+import type {
+  ChunkVerification,
+  VerifyChunk,
+  VerifyResult,
+  VerifySetup,
+} from '../src/records/chunk-verify.ts';
+import { compileVerification } from '../src/records/chunk-verify.ts';
 import { loadTransform } from '../src/records/load-transform.ts';
 import type { ChunkInput, ChunkResult, TransformSetup } from '../src/records/transform-setup.ts';
 
 /**
- * The worker thread: transforms chunks. It has the CPU and the user's module, and never sees the database.
+ * The worker thread: transforms and verifies chunks. It has the CPU and the user's module, and never sees the database.
  */
 export type TransformTask =
   | { readonly kind: 'transform'; readonly setup: TransformSetup; readonly chunk: ChunkInput }
+  | { readonly kind: 'verify'; readonly setup: VerifySetup; readonly chunk: VerifyChunk }
   /** Loads the module and checks what it exports. */
   | { readonly kind: 'check'; readonly setup: TransformSetup };
 
 export type TransformAnswer =
   /** `cpuMs`: time that the chunk took on the thread, loading and compiling left out. */
   | { readonly kind: 'transformed'; readonly result: ChunkResult; readonly cpuMs: number }
+  | { readonly kind: 'verified'; readonly result: VerifyResult; readonly cpuMs: number }
   | { readonly kind: 'checked' }
   /** The module does not fit: TRANSFORM_INVALID. */
   | { readonly kind: 'invalid'; readonly message: string }
@@ -25,8 +34,8 @@ export type TransformAnswer =
 /** Setups kept compiled; source: more than the models that migrate side by side (2 by default). */
 const maxCompiledSetups = 16;
 
-/** By id, the one used last at the end. */
-const compiledSetups = new Map<string, ChunkTransform>();
+const transforms = createCompiledSetups<ChunkTransform>();
+const verifications = createCompiledSetups<ChunkVerification>();
 
 export default async function transform(task: TransformTask): Promise<TransformAnswer> {
   try {
@@ -35,10 +44,20 @@ export default async function transform(task: TransformTask): Promise<TransformA
         await loadTransform(task.setup);
         return { kind: 'checked' };
       case 'transform': {
-        const chunkTransform = await compiled(task.setup);
+        const { setup } = task;
+        const chunkTransform = await transforms.get(setup.id, async () =>
+          compileTransform(setup, (await loadTransform(setup))?.transform),
+        );
         const startMs = performance.now();
         const result = chunkTransform(task.chunk);
         return { kind: 'transformed', result, cpuMs: performance.now() - startMs };
+      }
+      case 'verify': {
+        const { setup } = task;
+        const verify = await verifications.get(setup.id, () => Promise.resolve(compileVerification(setup)));
+        const startMs = performance.now();
+        const result = verify(task.chunk);
+        return { kind: 'verified', result, cpuMs: performance.now() - startMs };
       }
     }
   } catch (error) {
@@ -47,14 +66,19 @@ export default async function transform(task: TransformTask): Promise<TransformA
   }
 }
 
-async function compiled(setup: TransformSetup): Promise<ChunkTransform> {
-  const known = compiledSetups.get(setup.id);
-  const chunkTransform = known ?? compileTransform(setup, (await loadTransform(setup))?.transform);
-  compiledSetups.delete(setup.id);
-  compiledSetups.set(setup.id, chunkTransform);
-  for (const id of compiledSetups.keys()) {
-    if (compiledSetups.size <= maxCompiledSetups) break;
-    compiledSetups.delete(id);
-  }
-  return chunkTransform;
+/** What was compiled from setups, by their ids, the one used last at the end. */
+function createCompiledSetups<Compiled>() {
+  const bySetup = new Map<string, Compiled>();
+  return {
+    async get(id: string, compile: () => Promise<Compiled>): Promise<Compiled> {
+      const compiled = bySetup.get(id) ?? (await compile());
+      bySetup.delete(id);
+      bySetup.set(id, compiled);
+      for (const oldest of bySetup.keys()) {
+        if (bySetup.size <= maxCompiledSetups) break;
+        bySetup.delete(oldest);
+      }
+      return compiled;
+    },
+  };
 }

@@ -39,7 +39,12 @@ export interface Backfill {
   readonly kind: 'backfill';
   readonly work:
     | { readonly type: 'module'; readonly url: string; readonly path: string }
-    | { readonly type: 'inline'; readonly transform: Transform }
+    | {
+        readonly type: 'inline';
+        readonly transform: Transform;
+        /** What `defineTransform` knows of it. */
+        readonly definition?: TransformDefinition;
+      }
     | { readonly type: 'unchanged' };
   readonly accepts: readonly string[] | undefined;
   readonly onPoison: 'fail' | 'quarantine';
@@ -74,7 +79,9 @@ function workOf(options: object): Backfill['work'] {
     if (given.unchanged !== true) throw invalid('unchanged can only be true');
     return { type: 'unchanged' };
   }
-  if (isTransform(given.transform)) return { type: 'inline', transform: given.transform.transform };
+  if (isTransform(given.transform)) {
+    return { type: 'inline', transform: given.transform.transform, definition: given.transform };
+  }
   if (typeof given.transform === 'function')
     return { type: 'inline', transform: given.transform as Transform };
   throw invalid('transform is a function, or what defineTransform made');

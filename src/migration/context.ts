@@ -5,6 +5,7 @@ import { keyAfter, rangeOf } from '../records/keys.ts';
 import { createMaintainedIndexes } from '../records/maintained-index.ts';
 import type { RecordWriter } from '../records/record-writer.ts';
 import { createRecordWriter } from '../records/record-writer.ts';
+import type { StoredForms } from '../records/stored-forms.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { HeldMigration, ModelMigration } from './runtime.ts';
 import type { MigrationState } from './state.ts';
@@ -66,7 +67,7 @@ const pageSize = 500;
 export interface StepContext {
   readonly context: MigrationContext;
   /** Waits for what the handler began and did not await, then refuses everything. */
-  end(): Promise<void>;
+  readonly end: () => Promise<void>;
 }
 
 export function createStepContext(
@@ -74,7 +75,7 @@ export function createStepContext(
   held: HeldMigration,
   step: {
     readonly stored: DefinitionData;
-    readonly sourceKeySpace: number;
+    readonly sourceKeySpaces: readonly number[];
     readonly status: MigrationStatus;
     readonly signal: AbortSignal;
   },
@@ -154,7 +155,7 @@ export function createStepContext(
 
   return {
     context: {
-      store: runtime.createContextStore({ migration, held, assertAlive }),
+      store: runtime.createContextStore({ migration, held, track }),
       storedDataModel: step.stored,
       newDataModel: model.data,
       migrationStatus: step.status,
@@ -167,7 +168,7 @@ export function createStepContext(
       logger: runtime.logger,
       transact,
       records: ({ after } = {}) =>
-        readRecords(migration, step.sourceKeySpace, after ?? undefined, assertAlive),
+        readRecords(migration, step.sourceKeySpaces, after ?? undefined, assertAlive),
       write: (record) => transact((tx) => tx.write(record)),
     },
     async end() {
@@ -232,29 +233,40 @@ async function storedBefore(
 
 async function* readRecords(
   { runtime, model, forms }: ModelMigration,
-  keySpace: number,
+  keySpaces: readonly number[],
   after: string | undefined,
   assertAlive: () => void,
 ): AsyncGenerator<StoredRecord, void, undefined> {
-  const { begin, end } = rangeOf(model.keys.records(keySpace));
-  let from = after === undefined ? begin : keyAfter(Buffer.from(after, 'base64'));
-  for (;;) {
-    assertAlive();
-    const page = await runtime.database.transact(async (tx) => {
-      const rows = await tx.getRangeAll(from, end, { limit: pageSize, snapshot: true });
-      return Promise.all(
-        rows.map(async ({ key, value }): Promise<StoredRecord> => {
-          const { record, definition } = await forms.decode(tx, value);
-          const { version, schemaId } = definition;
-          return { record, version, schemaId, cursor: key.toString('base64') };
-        }),
-      );
-    });
-    yield* page;
-    const last = page.at(-1);
-    if (last === undefined || page.length < pageSize) return;
-    from = keyAfter(Buffer.from(last.cursor, 'base64'));
+  const last = after === undefined ? undefined : Buffer.from(after, 'base64');
+  for (const keySpace of [...keySpaces].sort((left, right) => left - right)) {
+    const { begin, end } = rangeOf(model.keys.records(keySpace));
+    if (last !== undefined && last.compare(end) >= 0) continue;
+    let from = last === undefined || last.compare(begin) < 0 ? begin : keyAfter(last);
+    for (;;) {
+      assertAlive();
+      const page = await runtime.database.transact((tx) => readPage(tx, forms, from, end));
+      yield* page;
+      const lastRead = page.at(-1);
+      if (lastRead === undefined || page.length < pageSize) break;
+      from = keyAfter(Buffer.from(lastRead.cursor, 'base64'));
+    }
   }
+}
+
+async function readPage(
+  tx: Transaction,
+  forms: StoredForms,
+  from: Buffer,
+  end: Buffer,
+): Promise<StoredRecord[]> {
+  const rows = await tx.getRangeAll(from, end, { limit: pageSize, snapshot: true });
+  return Promise.all(
+    rows.map(async ({ key, value }) => {
+      const { record, definition } = await forms.decode(tx, value);
+      const { version, schemaId } = definition;
+      return { record, version, schemaId, cursor: key.toString('base64') };
+    }),
+  );
 }
 
 function lost({ state, lease }: HeldMigration): MigrationException {

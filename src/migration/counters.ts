@@ -24,6 +24,9 @@ export interface MigrationMetrics {
 
 export type MigrationCounter = keyof MigrationMetrics;
 
+/** What one transaction adds to the counters. */
+export type CountedAdditions = Partial<Record<Exclude<MigrationCounter, 'lastEventAtMs'>, number>>;
+
 const noMetrics: MigrationMetrics = {
   started: 0,
   completed: 0,
@@ -48,12 +51,7 @@ const integer = (value: number): Buffer => {
 };
 
 /** Adds without reading, so that counting makes nobody conflict. */
-export function count(
-  tx: Transaction,
-  keys: ModelKeys,
-  atMs: number,
-  additions: Partial<Record<Exclude<MigrationCounter, 'lastEventAtMs'>, number>>,
-): void {
+export function count(tx: Transaction, keys: ModelKeys, atMs: number, additions: CountedAdditions): void {
   for (const [name, value] of Object.entries(additions)) {
     if (value > 0) tx.atomicOp('add', keys.counter(name), integer(value));
   }

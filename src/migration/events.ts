@@ -3,6 +3,7 @@ import type { Transaction } from '../kv/kv.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { MigrationMeters } from '../telemetry/meters.ts';
 import type { MigrationAuditEvent, MigrationAuditEventReporter } from './audit.ts';
 import { persistAuditEvent } from './audit.ts';
 import type { MigrationMetrics } from './counters.ts';
@@ -53,6 +54,7 @@ export interface MigrationEventHubOptions {
   readonly persisted: boolean;
   readonly reporter: MigrationAuditEventReporter;
   readonly logger: Logger;
+  readonly meters: MigrationMeters;
   readonly readModel: (
     model: ConfiguredModel,
   ) => Promise<{ readonly status: MigrationStatus; readonly metrics: MigrationMetrics }>;
@@ -74,6 +76,7 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
 
   const swallow = (what: string, error: unknown) => {
     failures += 1;
+    options.meters.swallowed();
     logger.warn({ err: error }, what);
   };
 
@@ -103,6 +106,7 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
   const publish = async (model: ConfiguredModel): Promise<void> => {
     try {
       const { status, metrics } = await options.readModel(model);
+      options.meters.progressed(model.name, status.state, status.progress.fraction);
       emit({ type: 'status', modelId: model.id, status });
       emit({ type: 'metrics', modelId: model.id, metrics });
     } catch (error) {
@@ -131,6 +135,7 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
     },
     committed(model, events) {
       for (const event of events) {
+        options.meters.audited(model.name, event.type);
         try {
           reporter(event);
         } catch (error) {

@@ -8,6 +8,8 @@ import { createRowFormat, isCount, isOneOf, isString } from '../records/row.ts';
  */
 export interface Intent {
   readonly migrationId: string;
+  /** Of the call that wrote it: how a call knows itself after an unknown result. */
+  readonly id: string;
   readonly want: 'run' | 'pause' | 'cancel';
   readonly by: string;
   readonly reason: string;
@@ -18,12 +20,18 @@ export interface Intent {
 
 const intentFormat = createRowFormat<Intent>('intent', {
   migrationId: isString,
+  id: isString,
   want: isOneOf('run', 'pause', 'cancel'),
   by: isString,
   reason: isString,
   revision: isCount,
   atMs: isCount,
 });
+
+/** Whether the operator wants the migration to stand still. */
+export function isStopping(intent: Intent | undefined): intent is Intent {
+  return intent !== undefined && intent.want !== 'run';
+}
 
 /** The intent for this migration, if there is one. */
 export async function readIntent(

@@ -20,15 +20,18 @@ export interface LeaseRequest {
    * Runs inside the transaction that makes this node the owner, before it commits: whatever has to be true together
    * with the ownership is read and written here. What it throws ends the attempt and leaves everything as it was.
    */
-  readonly prepare?: ((tx: Transaction, granted: { readonly epoch: number }) => Promise<void>) | undefined;
+  readonly prepare?: ((tx: Transaction, grant: LeaseGrant) => Promise<void>) | undefined;
 }
 
-export interface LeaseHandle {
-  readonly refused?: false;
+export interface LeaseGrant {
   /** The fencing number: greater than that of every earlier owner. */
   readonly epoch: number;
   /** Whether an owner that had not released was displaced. */
   readonly takeover: boolean;
+}
+
+export interface LeaseHandle extends LeaseGrant {
+  readonly refused?: false;
   /** Makes the transaction fail, or conflict, unless this handle still owns the model. @throws LEASE_LOST */
   guard(tx: Transaction): Promise<void>;
   /** Gives the ownership back, keeps the epoch. Twice is fine. */
@@ -116,11 +119,12 @@ export class FoundationDBMigrationLease implements MigrationLease {
           return { holder: explanation(owner, beat) };
         }
         const taken = this.#ownerRow(request, owner, token);
-        await request.prepare?.(tx, { epoch: taken.epoch });
+        const takeover = owner !== undefined && owner.token !== '';
+        await request.prepare?.(tx, { epoch: taken.epoch, takeover });
         const bytes = ownerFormat.encode(taken);
         tx.set(keys.owner, bytes);
         tx.set(keys.beat, beatFormat.encode({ epoch: taken.epoch, n: 0 }));
-        return { taken: bytes, epoch: taken.epoch, takeover: owner !== undefined && owner.token !== '' };
+        return { taken: bytes, epoch: taken.epoch, takeover };
       },
       { signal: request.signal },
     );
@@ -268,11 +272,18 @@ function explanation(owner: Owner, beat: Beat | undefined): LeaseExplanation {
   };
 }
 
-/** XState's clock has no options: a machine's timers never keep a process alive. */
+/** A timer's limit: a longer one would fire at once. */
+const longestDelayMs = 2 ** 31 - 1;
+
+/** XState's clock has no options: a machine's timers never keep a process alive. One that is not finite never fires. */
 export function machineClock(clock: Clock) {
   return {
     setTimeout: (callback: (...args: unknown[]) => void, delayMs: number) =>
-      clock.setTimeout(() => callback(), delayMs),
-    clearTimeout: (timer: unknown) => clock.clearTimeout(timer),
+      Number.isFinite(delayMs)
+        ? clock.setTimeout(() => callback(), Math.min(delayMs, longestDelayMs))
+        : undefined,
+    clearTimeout: (timer: unknown) => {
+      if (timer !== undefined) clock.clearTimeout(timer);
+    },
   };
 }

@@ -22,9 +22,9 @@ export interface StoredModel {
 export type ModelPlan =
   /** Nothing: equal, or the program is older than the database and leads nothing. */
   | { readonly type: 'none'; readonly olderProgram: boolean }
-  /** The definition is published as it is; no record changes. */
+  /** The definition is published as it is, new indexes as being built; no record changes. */
   | { readonly type: 'publish'; readonly comparison: ModelComparison }
-  /** Entries of added indexes are filled while requests go on. */
+  /** Entries of published indexes are filled while requests go on. */
   | { readonly type: 'index'; readonly migrationId: string; readonly indexes: readonly string[] }
   | {
       readonly type: 'migrate';
@@ -61,15 +61,19 @@ export function planModel(stored: StoredModel | undefined, model: ConfiguredMode
   const comparison = compareModels({ current, earlier }, model);
   const target = fence.target === null ? undefined : definitions.get(fence.target.schemaId);
   if (fence.state === 'migrating' && comparison.type !== 'OlderProgram' && comparison.type !== 'UpToDate') {
-    if (target?.hash !== model.hash) {
-      return { type: 'targetChanged', runningMigrationId: fence.target?.migrationId ?? '' };
+    // Without a target it was reset: whoever comes next begins anew, on mixed records.
+    if (fence.target !== null && target?.hash !== model.hash) {
+      return { type: 'targetChanged', runningMigrationId: fence.target.migrationId };
     }
   }
   const migrationId = migrationIdOf(current, model);
   switch (comparison.type) {
     case 'NewModel':
-    case 'OnlySafeAdds':
       return { type: 'publish', comparison };
+    case 'OnlySafeAdds':
+    case 'NewIndexesOnExistingProperties':
+      if (fence.state === 'ready') return { type: 'publish', comparison };
+      return { type: 'migrate', migrationId, reasons: [mixedRecords], indexes: [] };
     case 'OlderProgram':
       return { type: 'none', olderProgram: true };
     case 'UpToDate': {
@@ -78,12 +82,16 @@ export function planModel(stored: StoredModel | undefined, model: ConfiguredMode
       if (building.length === 0) return { type: 'none', olderProgram: false };
       return { type: 'index', migrationId, indexes: building };
     }
-    case 'NewIndexesOnExistingProperties':
-      return { type: 'index', migrationId, indexes: comparison.indexes };
     case 'NeedsMigration':
       return { type: 'migrate', migrationId, reasons: comparison.reasons, indexes: comparison.indexes };
   }
 }
+
+/** A reset left records of a definition that was never published: they have to be moved, whatever comes next. */
+const mixedRecords: Reason = {
+  code: 'mixedRecords',
+  message: 'some records were moved to a definition that was given up',
+};
 
 /** `Name:1.0->2.0#<first 12 digits of the target's hash>`: the same for every node that is to do the same. */
 function migrationIdOf(current: StoredDefinition, { name, data, hash }: ConfiguredModel): string {

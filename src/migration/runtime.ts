@@ -7,11 +7,14 @@ import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { StoreKeys } from '../records/keys.ts';
 import type { StoredForms } from '../records/stored-forms.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { MigrationMeters } from '../telemetry/meters.ts';
 import type { MigrationEventHub } from './events.ts';
 import type { MigrationHandlers } from './handlers.ts';
 import type { LeaseHandle, MigrationLease } from './lease.ts';
+import type { StoredModel } from './plan.ts';
 import type { RetryPolicy } from './retry.ts';
-import type { MigrationPhase, MigrationState } from './state.ts';
+import type { MigrationError, MigrationPhase, MigrationState } from './state.ts';
+import type { MigrationReason } from './status.ts';
 
 /** What all migrations of one open store share. */
 export interface MigrationRuntime {
@@ -23,6 +26,7 @@ export interface MigrationRuntime {
   readonly lease: MigrationLease;
   readonly events: MigrationEventHub;
   readonly logger: Logger;
+  readonly meters: MigrationMeters;
   readonly nodeId: string;
   /** One per open store; claims are made in its name. */
   readonly session: string;
@@ -31,6 +35,8 @@ export interface MigrationRuntime {
   readonly verification: 'full' | 'off' | { readonly sampleRatio: number };
   readonly maxBackfillConcurrency: number;
   readonly throttle: Throttle;
+  /** The models that this process has something to do for, by id. */
+  readonly migrations: ReadonlyMap<number, ModelMigration>;
   /** What hand-written handlers get as `context.store`, bound to one step. */
   createContextStore(scope: ContextScope): unknown;
 }
@@ -45,11 +51,14 @@ export interface Throttle {
 export interface ContextScope {
   readonly migration: ModelMigration;
   readonly held: HeldMigration;
-  assertAlive(): void;
+  /** Runs work that the step waits for, and refuses it with CONTEXT_EXPIRED once the step has ended. */
+  readonly track: <T>(work: () => Promise<T>) => Promise<T>;
 }
 
 /** One model's migration in this process. */
 export interface ModelMigration {
+  /** As planned when the store was opened. */
+  readonly migrationId: string;
   readonly runtime: MigrationRuntime;
   readonly model: ConfiguredModel;
   readonly forms: StoredForms;
@@ -59,16 +68,26 @@ export interface ModelMigration {
   /** The ownership, from the acquiring transaction to release or loss. */
   held: HeldMigration | undefined;
   /** What went wrong outside any state that could be written. */
-  trouble: unknown;
-  /** Why it waits, for the status of this node. */
-  waitingFor: 'lease' | undefined;
+  trouble: MigrationError | undefined;
+  /** Why it waits in this process. */
+  reason: MigrationReason | undefined;
+  /** Times in a row that something outside the migration interrupted it. */
+  recoveries: number;
+  /** The revision of a start of a phase that was ended by losing the lease: it is no failed attempt. */
+  startToTakeBack: number | undefined;
 }
 
 /** A migration this node owns now. */
 export interface HeldMigration {
   readonly lease: LeaseHandle;
+  /** As it was when the ownership began, the target's definition included. */
+  readonly stored: StoredModel;
+  /** The row since then. Whoever changes it, a reset or a newer program, ends what is done under it. */
+  readonly fence: Buffer;
   /** As last written by this owner: nobody else writes it while the lease is held. */
   state: MigrationState;
+  /** No step has begun under this ownership yet. */
+  isFresh: boolean;
 }
 
 export function phaseAfter(phase: MigrationPhase): MigrationPhase | 'publishing' {

@@ -68,8 +68,13 @@ export interface MigrationState {
   readonly expandRan: boolean;
   readonly targetSchemaId: number;
   readonly targetKeySpace: number;
+  /** Where records may lie that are to be moved. */
+  readonly sourceKeySpaces: readonly number[];
   readonly indexes: readonly PlannedIndex[];
-  /** Content of the transform, so that nobody goes on with another one. Null for hand-written handlers. */
+  /**
+   * Content of the transform, so that nobody goes on with another one. Null for hand-written handlers; empty where the
+   * next owner's is taken, whatever it is: an operator resumed.
+   */
   readonly transformHash: string | null;
   /** When the phases that have begun were first started, by the wall clock. */
   readonly phaseStartedMs: readonly number[];
@@ -101,6 +106,7 @@ const stateFormat = createRowFormat<MigrationState>('migration state', {
   expandRan: isBoolean,
   targetSchemaId: isCount,
   targetKeySpace: isCount,
+  sourceKeySpaces: isListOf(isCount),
   indexes: isListOf(
     isShape<PlannedIndex>({ name: isString, indexId: isCount, mode: isOneOf('fill', 'patch') }),
   ),
@@ -109,6 +115,50 @@ const stateFormat = createRowFormat<MigrationState>('migration state', {
   retryAtMs: isNullOr(isNumber),
   intentRevision: isCount,
 });
+
+/** In place of a transform's hash. */
+export const adoptsTransform = '';
+
+type FirstState = Pick<
+  MigrationState,
+  | 'migrationId'
+  | 'kind'
+  | 'revision'
+  | 'phase'
+  | 'targetSchemaId'
+  | 'targetKeySpace'
+  | 'sourceKeySpaces'
+  | 'indexes'
+  | 'transformHash'
+  | 'intentRevision'
+>;
+
+/** The state of a migration whose first phase has not started. */
+export function createState(first: FirstState): MigrationState {
+  return {
+    ...first,
+    phaseCompleted: false,
+    status: 'Running',
+    attempt: 0,
+    retryCount: 0,
+    cursor: null,
+    message: null,
+    lastError: null,
+    progressSeen: 0,
+    advances: 0,
+    reportedRecords: 0,
+    reportedFraction: null,
+    handlerSucceeded: false,
+    expandRan: false,
+    phaseStartedMs: [],
+    retryAtMs: null,
+  };
+}
+
+/** Whether it stands still until an operator resumes it. */
+export function isHalted(state: MigrationState | undefined): boolean {
+  return state !== undefined && ['Paused', 'Canceled', 'Failed'].includes(state.status);
+}
 
 /** Bytes. Leaves room for the rest of the row within FoundationDB's 10 kB comfort zone for hot rows. */
 export const maxCursorBytes = 3_000;

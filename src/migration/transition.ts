@@ -1,9 +1,9 @@
 import { MigrationException } from '../errors.ts';
 import type { Transaction } from '../kv/kv.ts';
 import { readFence, writeFence } from '../records/fence.ts';
-import { clearRanges } from './ledger.ts';
+import { clearRanges } from './passes/ledger.ts';
 import type { MigrationAuditEvent, MigrationAuditEventType } from './audit.ts';
-import type { MigrationCounter } from './counters.ts';
+import type { CountedAdditions } from './counters.ts';
 import { count } from './counters.ts';
 import type { Intent } from './intent.ts';
 import { readIntent } from './intent.ts';
@@ -21,7 +21,7 @@ export interface AuditDraft {
 export interface TransitionResult<T> {
   readonly state: MigrationState;
   readonly audit?: readonly AuditDraft[];
-  readonly counts?: Partial<Record<Exclude<MigrationCounter, 'lastEventAtMs'>, number>>;
+  readonly counts?: CountedAdditions;
   readonly answer: T;
 }
 
@@ -68,16 +68,16 @@ export async function transition<T>(
 /** Sets audit events and counters in a transaction; the hub hears of them after its commit. */
 export function recordInTransaction(
   tx: Transaction,
-  { runtime, model }: ModelMigration,
+  { runtime, model }: Pick<ModelMigration, 'runtime' | 'model'>,
   events: readonly MigrationAuditEvent[],
-  counts: Partial<Record<Exclude<MigrationCounter, 'lastEventAtMs'>, number>>,
+  counts: CountedAdditions,
 ): void {
   runtime.events.persist(tx, model, events);
   count(tx, model.keys, runtime.clock.wallMs(), counts);
 }
 
 export function auditEvent(
-  { runtime, model }: ModelMigration,
+  { runtime, model }: Pick<ModelMigration, 'runtime' | 'model'>,
   state: Pick<MigrationState, 'migrationId' | 'phase' | 'attempt'>,
   epoch: number,
   { type, message = null }: AuditDraft,
@@ -155,6 +155,7 @@ export async function reopenIfUntouched(
 ): Promise<boolean> {
   const [touched, fence] = await Promise.all([tx.get(keys.touched), readFence(tx, keys)]);
   if (touched !== undefined || state.expandRan || fence?.state !== 'migrating') return false;
+  if (fence.target?.migrationId !== state.migrationId) return false;
   clearRanges(tx, keys);
   writeFence(tx, keys, {
     ...fence,

@@ -37,7 +37,9 @@ export type ReasonCode =
   /** A reference that was weak is so no longer. */
   | 'referenceStrong'
   /** An index over existing properties became, or was added as, unique. */
-  | 'unique';
+  | 'unique'
+  /** A migration was reset half-way: records of its target are there, and the target was never published. */
+  | 'mixedRecords';
 
 /** A change that does not ask for a migration. */
 export interface Change {

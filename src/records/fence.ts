@@ -20,6 +20,8 @@ export interface Fence {
   readonly target: FenceTarget | null;
   /** Schema ids that records may have been written under since the last publication, besides the published one. */
   readonly mixedSchemaIds: readonly number[];
+  /** Key spaces that hold records besides the published one: what an ended migration with another key left. */
+  readonly mixedKeySpaces: readonly number[];
   /** The next ids to give away: none is ever used again. */
   readonly nextSchemaId: number;
   readonly nextIndexId: number;
@@ -40,6 +42,7 @@ export const fenceFormat = createRowFormat<Fence>('fence', {
   state: isOneOf('ready', 'migrating'),
   target: isNullOr(isShape<FenceTarget>({ migrationId: isString, schemaId: isCount, keySpace: isCount })),
   mixedSchemaIds: isListOf(isCount),
+  mixedKeySpaces: isListOf(isCount),
   nextSchemaId: isCount,
   nextIndexId: isCount,
   nextKeySpace: isCount,

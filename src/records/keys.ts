@@ -19,7 +19,7 @@ import { encodeTuple } from './tuple.ts';
  * | `(2, model, keySpace) + key` | a record |
  * | `(3, model, indexId) + values (+ key)` | an index entry |
  * | `(4, model) + versionstamp` | one audit event |
- * | `(5, model, migrationId) + key` | a record in quarantine |
+ * | `(5, model, migrationId, keySpace) + key` | a record in quarantine |
  * | `(6, session)` | a process that works here |
  */
 const area = { store: 0, model: 1, records: 2, index: 3, audit: 4, quarantine: 5, sessions: 6 } as const;
@@ -50,7 +50,9 @@ export interface ModelKeys {
   range(pass: PassName, number: number): Buffer;
   records(keySpace: number): Buffer;
   index(indexId: number): Buffer;
-  quarantine(migrationId: string): Buffer;
+  /** Records in quarantine: all of them, or those of one migration from one key space. */
+  readonly quarantine: Buffer;
+  quarantineOf(migrationId: string, keySpace: number): Buffer;
 }
 
 export interface StoreKeys {
@@ -94,7 +96,8 @@ export function createStoreKeys(subspace: Subspace): StoreKeys {
         range: (pass, number) => meta('range', pass, number),
         records: (keySpace) => under(area.records, modelId, keySpace),
         index: (indexId) => under(area.index, modelId, indexId),
-        quarantine: (migrationId) => under(area.quarantine, modelId, migrationId),
+        quarantine: under(area.quarantine, modelId),
+        quarantineOf: (migrationId, keySpace) => under(area.quarantine, modelId, migrationId, keySpace),
       };
       models.set(modelId, keys);
       return keys;

@@ -1,9 +1,11 @@
 import type { Transaction } from '../kv/kv.ts';
-import type { StoredDefinition } from './definitions.ts';
+import type { StoredDefinition, StoredIndex } from './definitions.ts';
 import { writeDefinition } from './definitions.ts';
 import type { Fence } from './fence.ts';
 import { writeFence } from './fence.ts';
 import type { ConfiguredModel } from './configured-model.ts';
+import { addGarbage } from './garbage.ts';
+import { rangeOf } from './keys.ts';
 
 /** What stands in the database for a model after a publication. */
 export interface Publication {
@@ -38,6 +40,7 @@ export function publishNew(
     state: 'ready',
     target: null,
     mixedSchemaIds: [],
+    mixedKeySpaces: [],
     nextSchemaId: 2,
     nextIndexId: indexes.length + 1,
     nextKeySpace: 2,
@@ -45,4 +48,58 @@ export function publishNew(
   writeDefinition(tx, keys, definition);
   writeFence(tx, keys, fence);
   return { fence, definition };
+}
+
+/**
+ * Publishes a definition that follows the published one compatibly: no record changes. Indexes that are new, or whose
+ * entries changed, get ids of their own and are being built from now on: every writer in flight conflicts, and each
+ * later one maintains them. Where there are no records they are ready at once.
+ *
+ * @param refill names of the indexes whose entries have to be written anew
+ */
+export async function publishChange(
+  tx: Transaction,
+  { data, hash, keys }: Pick<ConfiguredModel, 'data' | 'hash' | 'keys'>,
+  stored: {
+    readonly fence: Fence;
+    readonly current: StoredDefinition;
+    readonly definitions: ReadonlyMap<number, StoredDefinition>;
+  },
+  refill: readonly string[],
+): Promise<Publication> {
+  const { fence, current, definitions } = stored;
+  const known = [...definitions.values()].find((other) => other.hash === hash && !other.published);
+  const { begin, end } = rangeOf(keys.records(fence.keySpace));
+  const isEmpty = (await tx.getRangeAll(begin, end, { limit: 1 })).length === 0;
+  let nextIndexId = fence.nextIndexId;
+  const indexes = data.indexes.map(({ name }): StoredIndex => {
+    const kept = refill.includes(name) ? undefined : current.indexes.find((index) => index.name === name);
+    return kept ?? { name, indexId: nextIndexId++, state: isEmpty ? 'ready' : 'building' };
+  });
+  const definition: StoredDefinition = {
+    schemaId: known?.schemaId ?? fence.nextSchemaId,
+    hash,
+    version: data.version,
+    lineage: current.lineage,
+    published: true,
+    data,
+    indexes,
+  };
+  const published: Fence = {
+    ...fence,
+    schemaEpoch: fence.schemaEpoch + 1,
+    schemaId: definition.schemaId,
+    nextSchemaId: Math.max(fence.nextSchemaId, definition.schemaId + 1),
+    nextIndexId,
+  };
+  const ids = new Set(indexes.map(({ indexId }) => indexId));
+  const left = current.indexes.filter(({ indexId }) => !ids.has(indexId));
+  await addGarbage(
+    tx,
+    keys,
+    left.map(({ indexId }) => ({ indexId, keySpace: 0 })),
+  );
+  writeDefinition(tx, keys, definition);
+  writeFence(tx, keys, published);
+  return { fence: published, definition };
 }

@@ -41,6 +41,11 @@ export function callError(error: unknown, signal: AbortSignal | undefined, asser
   return new StorageException('STORAGE_FAILED', `The database failed: ${error.message}.`, options);
 }
 
+/** @throws RequestException ABORTED, TIMEOUT */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw abortedError(signal);
+}
+
 /** For a call whose signal was aborted. */
 export function abortedError(signal: AbortSignal): RequestException {
   const cause: unknown = signal.reason;

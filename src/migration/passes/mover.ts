@@ -1,17 +1,18 @@
-import { MigrationException } from '../errors.ts';
-import type { Transaction } from '../kv/kv.ts';
-import { KeyValueError, KeyValueErrorCode } from '../kv/kv.ts';
-import type { PassName } from '../records/keys.ts';
-import { keyAfter } from '../records/keys.ts';
-import type { MigrationCounter } from './counters.ts';
-import { count } from './counters.ts';
+import { MigrationException } from '../../errors.ts';
+import type { Transaction } from '../../kv/kv.ts';
+import { KeyValueError, KeyValueErrorCode } from '../../kv/kv.ts';
+import type { PassName } from '../../records/keys.ts';
+import { addEntrySums } from '../../records/entry-sum.ts';
+import { keyAfter } from '../../records/keys.ts';
+import type { CountedAdditions } from '../counters.ts';
+import { count } from '../counters.ts';
 import type { ChunkControl } from './controller.ts';
 import { chunkLimits, initialChunkControl, nextChunkControl } from './controller.ts';
-import type { Intent } from './intent.ts';
-import { readIntent } from './intent.ts';
+import type { Intent } from '../intent.ts';
+import { isStopping, readIntent } from '../intent.ts';
 import type { IndexSum, RangeRow } from './ledger.ts';
-import { interpolate, readRange, readRanges, writeRange } from './ledger.ts';
-import type { HeldMigration, ModelMigration } from './runtime.ts';
+import { interpolate, maxSampleLength, maxSamples, readRange, readRanges, writeRange } from './ledger.ts';
+import type { HeldMigration, ModelMigration } from '../runtime.ts';
 
 /** What one chunk adds to its range. */
 export interface ChunkAddition {
@@ -21,8 +22,22 @@ export interface ChunkAddition {
   readonly quarantined: number;
   readonly bytes: number;
   readonly findings: number;
+  /** Keys of findings, in hexadecimal digits. */
+  readonly samples: readonly string[];
   readonly sums: readonly IndexSum[];
 }
+
+/** What a chunk adds that found nothing to do. */
+export const nothingAdded: ChunkAddition = {
+  recordsRead: 0,
+  moved: 0,
+  dropped: 0,
+  quarantined: 0,
+  bytes: 0,
+  findings: 0,
+  samples: [],
+  sums: [],
+};
 
 /** A chunk that is ready to be written. */
 export interface PreparedChunk {
@@ -136,7 +151,7 @@ class RangeMover {
 
   /** Answers the intent that ended it, if one did. */
   async run(): Promise<Intent | undefined> {
-    const { clock, events } = this.#migration.runtime;
+    const { clock, events, meters } = this.#migration.runtime;
     const claimed = await this.#claim();
     if (claimed.type === 'intent') return claimed.intent;
     let row = claimed.row;
@@ -173,6 +188,12 @@ class RangeMover {
           });
         }
         const setAside = result.row.quarantined > row.quarantined;
+        meters.chunkCommitted(this.#migration.model.name, {
+          records: result.row.moved - row.moved,
+          bytes: result.row.bytes - row.bytes,
+          conflicts: result.conflicts,
+          seconds: (clock.monotonicMs() - startedMs) / 1_000,
+        });
         row = result.row;
         events.changed(this.#migration.model);
         if (setAside) await this.#pass.checkQuarantine?.();
@@ -233,9 +254,15 @@ class RangeMover {
             tx.get(keys.fence),
             lease.guard(tx),
           ]);
-          const isMine = current.claim?.session === runtime.session && current.claimSeq === row.claimSeq;
-          if (isMine && current.seq === row.seq + 1) return { type: 'committed', row: current, conflicts: 0 };
-          if (!isMine || current.seq !== row.seq || fence === undefined) throw claimLost(state.migrationId);
+          // Each claim has its number: a range that is done, and has lost its claim, still knows its mover.
+          const isMyTurn = current.claimSeq === row.claimSeq;
+          if (isMyTurn && current.seq === row.seq + 1) {
+            return { type: 'committed', row: current, conflicts: 0 };
+          }
+          const isMine = isMyTurn && current.claim?.session === runtime.session;
+          // A reset, or a newer program that published, ends what was planned under the fence as it was.
+          const isSameFence = fence?.equals(this.#held.fence) === true;
+          if (!isMine || current.seq !== row.seq || !isSameFence) throw claimLost(state.migrationId);
           if (isStopping(intent)) return { type: 'intent', intent };
           const addition = await chunk.apply(tx);
           const next = this.#advanced(row, chunk, addition, startedMs);
@@ -243,7 +270,7 @@ class RangeMover {
           if (this.#pass.touches && chunk.records > 0) {
             tx.set(keys.touched, Buffer.from(state.migrationId));
           }
-          const counts: Partial<Record<Exclude<MigrationCounter, 'lastEventAtMs'>, number>> =
+          const counts: CountedAdditions =
             this.#pass.name === 'backfill'
               ? { recordsMoved: addition.moved, bytesMoved: addition.bytes, chunks: 1, conflicts: tx.attempt }
               : { conflicts: tx.attempt };
@@ -293,6 +320,10 @@ class RangeMover {
       recordsPerSecond: Math.round(this.#recordsPerSecond),
       sums: addSums(row.sums, addition.sums),
       findings: row.findings + addition.findings,
+      samples: [...row.samples, ...addition.samples.map((key) => key.slice(0, maxSampleLength))].slice(
+        0,
+        maxSamples,
+      ),
     };
   }
 }
@@ -306,20 +337,10 @@ export function addSums(left: readonly IndexSum[], right: readonly IndexSum[]): 
       name,
       known === undefined
         ? entry
-        : { ...entry, count: known.count + entry.count, sum: addHashes(known.sum, entry.sum) },
+        : { ...entry, count: known.count + entry.count, sum: addEntrySums(known.sum, entry.sum) },
     );
   }
   return [...sums.values()];
-}
-
-function addHashes(left: string, right: string): string {
-  return BigInt.asUintN(64, BigInt(`0x${left}`) + BigInt(`0x${right}`))
-    .toString(16)
-    .padStart(16, '0');
-}
-
-export function isStopping(intent: Intent | undefined): intent is Intent {
-  return intent !== undefined && intent.want !== 'run';
 }
 
 const bytesOf = (base64: string): Buffer => Buffer.from(base64, 'base64');

@@ -1,75 +1,73 @@
-import { MigrationException } from '../errors.ts';
-import type { Transaction } from '../kv/kv.ts';
-import type { Transform } from '../model/transform.ts';
-import { readMutations, packRecords } from '../records/chunk-format.ts';
-import { compileTransform } from '../records/chunk-transform.ts';
+import type { TransformAnswer } from '../../../workers/transform.ts';
+import { MigrationException } from '../../errors.ts';
+import type { Transaction } from '../../kv/kv.ts';
+import type { Transform } from '../../model/transform.ts';
+import { readMutations, packRecords } from '../../records/chunk-format.ts';
+import { compileTransform } from '../../records/chunk-transform.ts';
 import type {
   ChunkFailure,
   ChunkInput,
   ChunkResult,
   FailedOrdinal,
   TransformSetup,
-} from '../records/transform-setup.ts';
-import type { Backfill } from './backfill-spec.ts';
+} from '../../records/transform-setup.ts';
+import type { Backfill } from '../backfill-spec.ts';
+import type { ChunkRunner } from './chunk-runner.ts';
+import { createChunkRunner } from './chunk-runner.ts';
 import { chunkLimits } from './controller.ts';
 import { readRanges, totalsOf } from './ledger.ts';
 import type { ChunkAddition, Pass, PreparedChunk } from './mover.ts';
-import type { ModelMigration } from './runtime.ts';
-
-/**
- * Where chunks are transformed: in the pool, or in place for a function given inline and for chunks that cost less than
- * the crossing.
- */
-export interface ChunkRunner {
-  run(chunk: ChunkInput, records: number, signal: AbortSignal): Promise<ChunkResult>;
-}
+import { nothingAdded } from './mover.ts';
+import type { ModelMigration } from '../runtime.ts';
 
 /** Read at most; a record, its new form and its index entries count against the chunk's limit. */
 const targetBytes = chunkLimits.maxBytes / 2;
 
-/** Below this CPU time a chunk is not worth sending to a thread: milliseconds, measured with piscina 5.3. */
-const breakEvenMs = 0.3;
-
-export function createChunkRunner(
-  migration: ModelMigration,
+/** How a setup's chunks are transformed, and where. */
+function createTransformRunner(
+  { runtime }: ModelMigration,
   setup: TransformSetup,
   inline: Transform | undefined,
-): ChunkRunner {
-  if (inline !== undefined) {
-    const transform = compileTransform(setup, inline);
-    return { run: (chunk) => Promise.resolve(transform(chunk)) };
+): ChunkRunner<ChunkInput, ChunkResult> {
+  // A user's module stays on its thread: it may block, or bring what this process must not load.
+  const inPlace = setup.module === undefined ? compileTransform(setup, inline) : undefined;
+  return createChunkRunner({
+    clock: runtime.clock,
+    pool: runtime.pool,
+    inPlace,
+    alwaysInPlace: inline !== undefined,
+    task: (chunk) => ({ task: { kind: 'transform', setup, chunk }, transfer: [chunk.records] }),
+    resultOf: transformedBy,
+  });
+}
+
+function transformedBy(answer: TransformAnswer) {
+  switch (answer.kind) {
+    case 'transformed':
+      return answer;
+    case 'invalid':
+      throw new MigrationException('TRANSFORM_INVALID', answer.message);
+    case 'broken':
+      throw new MigrationException('TRANSFORM_FAILED', answer.message);
+    case 'verified':
+    case 'checked':
+      throw new MigrationException('TRANSFORM_FAILED', 'The worker answered another question.');
   }
-  const { pool } = migration.runtime;
-  // Only what the engine does itself may come back to the main thread: a user's module stays in its worker.
-  const inPlace = setup.module === undefined ? compileTransform(setup, undefined) : undefined;
-  let msPerRecord: number | undefined;
-  return {
-    async run(chunk, records) {
-      if (inPlace !== undefined && msPerRecord !== undefined && msPerRecord * records < breakEvenMs) {
-        return inPlace(chunk);
-      }
-      const answer = await pool.run({ kind: 'transform', setup, chunk }, [chunk.records]);
-      switch (answer.kind) {
-        case 'transformed':
-          msPerRecord = answer.cpuMs / Math.max(1, records);
-          return answer.result;
-        case 'invalid':
-          throw new MigrationException('TRANSFORM_INVALID', answer.message);
-        case 'broken':
-          throw new MigrationException('TRANSFORM_FAILED', answer.message);
-        case 'checked':
-          throw new MigrationException('TRANSFORM_FAILED', 'The worker answered another question.');
-      }
-    },
-  };
 }
 
 /** Moves records: read ahead, transformed outside, written with cursor and counts in one short transaction. */
-export function createTransformPass(migration: ModelMigration, setup: TransformSetup, spec: Backfill): Pass {
+export function createTransformPass(
+  migration: ModelMigration,
+  setups: readonly TransformSetup[],
+  spec: Backfill,
+): Pass {
   const { runtime, model } = migration;
   const inline = spec.work.type === 'inline' ? spec.work.transform : undefined;
-  const runner = createChunkRunner(migration, setup, inline);
-  const prefixBytes = setup.sourcePrefix.length;
+  const sources = setups.map((setup) => ({
+    setup,
+    prefix: Buffer.from(setup.sourcePrefix),
+    runner: createTransformRunner(migration, setup, inline),
+  }));
 
   const prepare = async (
     begin: Buffer,
@@ -77,6 +75,9 @@ export function createTransformPass(migration: ModelMigration, setup: TransformS
     limit: number,
     signal: AbortSignal,
   ): Promise<PreparedChunk> => {
+    const source = sources.find(({ prefix }) => begin.subarray(0, prefix.length).equals(prefix));
+    if (source === undefined) throw new Error('a range lies in none of the key spaces that hold records');
+    const { setup, runner } = source;
     const rows = await runtime.database.transact(
       (tx) => tx.getRangeAll(begin, end, { snapshot: true, limit, targetBytes }),
       { signal, priority: 'batch' },
@@ -84,7 +85,7 @@ export function createTransformPass(migration: ModelMigration, setup: TransformS
     const lastKey = rows.at(-1)?.key;
     const readBytes = rows.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
     const run = (failed?: readonly FailedOrdinal[]) =>
-      runner.run({ records: packRecords(rows, prefixBytes), failed }, rows.length, signal);
+      runner.run(() => ({ records: packRecords(rows, source.prefix.length), failed }), rows.length);
     let result = rows.length === 0 ? undefined : await run();
     refuseFailures(setup, result);
     return {
@@ -104,7 +105,7 @@ export function createTransformPass(migration: ModelMigration, setup: TransformS
         }
         if (result !== undefined) write(tx, result);
         const { read = 0, moved = 0, dropped = 0, quarantined = 0, bytes = 0 } = result?.counts ?? {};
-        return { recordsRead: read, moved, dropped, quarantined, bytes, findings: 0, sums: [] };
+        return { ...nothingAdded, recordsRead: read, moved, dropped, quarantined, bytes };
       },
     };
   };

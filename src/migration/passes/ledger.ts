@@ -1,6 +1,6 @@
-import type { KeyValueDatabase, Transaction } from '../kv/kv.ts';
-import type { KeyRange, ModelKeys, PassName } from '../records/keys.ts';
-import { rangeOf } from '../records/keys.ts';
+import type { KeyValueDatabase, Transaction } from '../../kv/kv.ts';
+import type { KeyRange, ModelKeys, PassName } from '../../records/keys.ts';
+import { rangeOf } from '../../records/keys.ts';
 import {
   createRowFormat,
   isBoolean,
@@ -10,7 +10,7 @@ import {
   isNumber,
   isShape,
   isString,
-} from '../records/row.ts';
+} from '../../records/row.ts';
 
 /**
  * The ledger of a pass: the ranges of the key space with their cursors, claims and counts. Each range is one key, written
@@ -43,6 +43,8 @@ export interface RangeRow {
   /** What Verify adds up: see `IndexSum`. */
   readonly sums: readonly IndexSum[];
   readonly findings: number;
+  /** Keys of the first findings, in hexadecimal digits, cut. */
+  readonly samples: readonly string[];
 }
 
 export interface RangeClaim {
@@ -87,10 +89,15 @@ const rangeFormat = createRowFormat<RangeRow>('range', {
     }),
   ),
   findings: isCount,
+  samples: isListOf(isString),
 });
 
 /** Ranges of a pass: enough for every mover of a cluster to have some, few enough to be read at once. */
-const maxRangesPerPass = 64;
+export const maxRangesPerPass = 64;
+/** Keys of findings that are kept of a whole pass, and of each of its ranges. */
+export const maxSamples = 20;
+/** Hexadecimal digits of such a key. */
+export const maxSampleLength = 128;
 /** Below this, one range is enough: a claim costs about as much as a chunk. */
 const minRangeBytes = 256_000;
 
@@ -113,6 +120,7 @@ export function createRange({ begin, end }: KeyRange, weight: number): RangeRow 
     recordsPerSecond: 0,
     sums: [],
     findings: 0,
+    samples: [],
   };
 }
 
@@ -135,11 +143,11 @@ export function writeRange(
   tx.set(keys.range(pass, number), rangeFormat.encode(row));
 }
 
-/** All ranges of a pass, by number. */
+/** All ranges of a pass, by number; without one, those of all passes. */
 export async function readRanges(
   tx: Transaction,
   keys: ModelKeys,
-  pass: PassName,
+  pass?: PassName,
   options: { readonly snapshot?: boolean } = {},
 ): Promise<readonly RangeRow[]> {
   const { begin, end } = rangeOf(keys.ranges(pass));
@@ -153,17 +161,21 @@ export function clearRanges(tx: Transaction, keys: ModelKeys, pass?: PassName): 
 }
 
 /**
- * Cuts a slice of the key space into ranges of about equal size. The first begins at the prefix and the last ends at its
- * end, whatever is estimated in between.
+ * Cuts a slice of the key space into ranges of about equal size, `maxRanges` at most. The first begins at the prefix
+ * and the last ends at its end, whatever is estimated in between.
  */
-export async function planRanges(database: KeyValueDatabase, slice: KeyRange): Promise<readonly RangeRow[]> {
+export async function planRanges(
+  database: KeyValueDatabase,
+  slice: KeyRange,
+  maxRanges = maxRangesPerPass,
+): Promise<readonly RangeRow[]> {
   const { points, bytes } = await database.transact(async (tx) => {
     const size = await tx.getEstimatedRangeSizeBytes(slice.begin, slice.end);
-    const chunk = Math.max(minRangeBytes, Math.ceil(size / maxRangesPerPass));
+    const chunk = Math.max(minRangeBytes, Math.ceil(size / maxRanges));
     return { points: await tx.getRangeSplitPoints(slice.begin, slice.end, chunk), bytes: size };
   });
   const inner = points.filter((point) => point.compare(slice.begin) > 0 && point.compare(slice.end) < 0);
-  const edges = [slice.begin, ...inner.slice(0, maxRangesPerPass - 1), slice.end];
+  const edges = [slice.begin, ...inner.slice(0, maxRanges - 1), slice.end];
   const weight = Math.max(1, bytes / (edges.length - 1));
   return edges.slice(1).map((end, at) => createRange({ begin: edges[at] ?? slice.begin, end }, weight));
 }
@@ -176,6 +188,7 @@ export interface LedgerTotals {
   readonly quarantined: number;
   readonly bytes: number;
   readonly findings: number;
+  readonly samples: readonly string[];
   readonly done: boolean;
   /** 0 to 1; never falls, as no row's share does. */
   readonly fraction: number;
@@ -194,6 +207,7 @@ export function totalsOf(rows: readonly RangeRow[]): LedgerTotals {
     quarantined: sum((row) => row.quarantined),
     bytes: sum((row) => row.bytes),
     findings: sum((row) => row.findings),
+    samples: rows.flatMap((row) => row.samples).slice(0, maxSamples),
     done,
     fraction: weight === 0 ? 0 : Math.min(1, sum((row) => row.weight * row.share) / weight),
     recordsPerSecond: sum((row) => (row.done || row.claim === null ? 0 : row.recordsPerSecond)),

@@ -1,0 +1,239 @@
+import type {
+  AcquireResult,
+  MigrationInput,
+  StepInput,
+  StepResult,
+  WaitResult,
+} from '../../machines/migration.ts';
+import { GodwitException } from '../errors.ts';
+import { KeyValueError } from '../kv/kv.ts';
+import { acquireMigration } from './acquire.ts';
+import { readAnyIntent } from './intent.ts';
+import { watchForStop } from './intent-watch.ts';
+import type { LeaseRefused } from './lease.ts';
+import { planModel, readStoredModel } from './plan.ts';
+import { publishIfCompatible } from './publish-model.ts';
+import { publishMigration } from './publish-migration.ts';
+import { backoffMs, isRetryable } from './retry.ts';
+import type { HeldMigration, ModelMigration } from './runtime.ts';
+import { phaseAfter } from './runtime.ts';
+import { errorOf } from './step-transitions.ts';
+import { isHalted, readState } from './state.ts';
+import { isLeaseLost, runStep } from './step.ts';
+import { auditEvent, recordInTransaction } from './transition.ts';
+import { eitherOf, watchUntil } from './watch.ts';
+
+/**
+ * What the migration machine calls: the effects of its states, for the migrations of one process. Each answers what
+ * happened, and the machine decides what comes next.
+ */
+export interface MigrationEffects {
+  acquireLease(input: MigrationInput): Promise<AcquireResult>;
+  runStep(input: StepInput): Promise<StepResult>;
+  publish(input: MigrationInput): Promise<StepResult>;
+  waitForRetry(input: StepInput): Promise<WaitResult>;
+  waitForResume(input: MigrationInput): Promise<WaitResult>;
+  recover(input: MigrationInput & { readonly error: unknown }): Promise<WaitResult>;
+}
+
+export function createMigrationEffects(migrations: ReadonlyMap<number, ModelMigration>): MigrationEffects {
+  const find = ({ modelId }: MigrationInput): ModelMigration => {
+    const migration = migrations.get(modelId);
+    if (migration === undefined) throw new Error(`model ${modelId} has no migration here`);
+    return migration;
+  };
+  return {
+    acquireLease: (input) => acquire(find(input)),
+    runStep: async (input) => {
+      const migration = find(input);
+      return owning(migration, async (held) => {
+        // Also after a restart: the delay of a retry is persisted.
+        const waited = await waitOut(migration, held);
+        return waited ?? runStep(migration, held, input.phase);
+      });
+    },
+    publish: (input) => {
+      const migration = find(input);
+      return owning(migration, (held) => publishMigration(migration, held), 'releaseWhenDone');
+    },
+    waitForRetry: async (input) => {
+      const migration = find(input);
+      const ended = await owning<StepResult | { type: 'over' }>(
+        migration,
+        async (held) => (await waitOut(migration, held)) ?? { type: 'over' },
+      );
+      return ended;
+    },
+    waitForResume: (input) => waitForResume(find(input)),
+    recover: ({ modelId, error }) => recover(find({ modelId }), error),
+  };
+}
+
+async function acquire(migration: ModelMigration): Promise<AcquireResult> {
+  const { runtime, model, stop } = migration;
+  let isRejectionAudited = false;
+  for (;;) {
+    if (stop.aborted) return { type: 'stopped' };
+    const acquisition = await acquireMigration(migration);
+    switch (acquisition.type) {
+      case 'granted': {
+        const { held } = acquisition;
+        migration.held = held;
+        migration.startToTakeBack = undefined;
+        standsWell(migration);
+        const { phase, phaseCompleted } = held.state;
+        return { type: 'granted', goOn: phaseCompleted ? phaseAfter(phase) : phase };
+      }
+      case 'publish':
+        await runtime.database.transact((tx) => publishIfCompatible(tx, model));
+        continue;
+      case 'nothingToDo':
+        standsWell(migration);
+        return { type: 'nothingToDo' };
+      case 'halted':
+        if (acquisition.error !== undefined) troubled(migration, acquisition.error);
+        return { type: 'halted', as: acquisition.as };
+      case 'refused':
+        if (!isRejectionAudited) await auditRejection(migration, acquisition.refused);
+        isRejectionAudited = true;
+        waits(migration, acquisition.refused);
+        await acquisition.refused.worthRetrying(stop);
+    }
+  }
+}
+
+/**
+ * Runs what needs the ownership, and gives it up where the answer says that it is over: a migration that stands still
+ * keeps nobody else from it.
+ */
+async function owning<T extends StepResult | { readonly type: 'over' }>(
+  migration: ModelMigration,
+  work: (held: HeldMigration) => Promise<T>,
+  whenCompleted: 'keepWhenDone' | 'releaseWhenDone' = 'keepWhenDone',
+): Promise<T | { readonly type: 'leaseLost' }> {
+  const { held } = migration;
+  if (held === undefined) return { type: 'leaseLost' };
+  try {
+    const result = await work(held);
+    const isOver =
+      result.type === 'halted' ||
+      result.type === 'stopped' ||
+      (result.type === 'completed' && whenCompleted === 'releaseWhenDone');
+    if (isOver) await letGo(migration);
+    return result;
+  } catch (error) {
+    if (!isLeaseLost(error)) throw error;
+    // Whatever it had begun is no failed attempt; the next owner may be this process.
+    migration.startToTakeBack = held.state.revision;
+    await letGo(migration);
+    return { type: 'leaseLost' };
+  }
+}
+
+/** Releases the lease. A release that fails is made up for by the lease's end. */
+async function letGo(migration: ModelMigration): Promise<void> {
+  const { held, runtime, model } = migration;
+  migration.held = undefined;
+  try {
+    await held?.lease.release();
+  } catch (error) {
+    runtime.logger.warn({ err: error, model: model.name }, 'a lease could not be released');
+  }
+}
+
+/** Waits until a retry is due, an operator intervenes (the next start sees it), or this process shall stop. */
+async function waitOut(
+  migration: ModelMigration,
+  held: HeldMigration,
+): Promise<{ readonly type: 'stopped' | 'leaseLost' } | undefined> {
+  const { runtime, stop } = migration;
+  const { status, retryAtMs } = held.state;
+  if (status !== 'Retry' || retryAtMs === null) return undefined;
+  const delayMs = Math.max(0, retryAtMs - runtime.clock.wallMs());
+  const watching = watchForStop(migration, held);
+  const signal = AbortSignal.any([watching.signal, stop, held.lease.lost]);
+  await eitherOf(runtime.clock, [], delayMs, signal);
+  watching.end();
+  if (held.lease.lost.aborted) throw held.lease.lost.reason;
+  return stop.aborted ? { type: 'stopped' } : undefined;
+}
+
+async function waitForResume(migration: ModelMigration): Promise<WaitResult> {
+  const { runtime, model, stop } = migration;
+  const { keys } = model;
+  let seenIntent: number | undefined;
+  let seenPlan: string | undefined;
+  const over = await watchUntil({
+    database: runtime.database,
+    clock: runtime.clock,
+    keys: [keys.state, keys.intent, keys.fence],
+    signal: stop,
+    look: async (tx) => {
+      const [state, intent, stored] = await Promise.all([
+        readState(tx, keys),
+        readAnyIntent(tx, keys),
+        readStoredModel(tx, keys),
+      ]);
+      if (migration.trouble === undefined) return isHalted(state) ? undefined : true;
+      // It failed in this process alone: an operator's word, or another state of things, is worth another try.
+      const plan = `${planModel(stored, model).type} ${stored?.fence.schemaEpoch ?? 0}`;
+      seenIntent ??= intent?.revision ?? 0;
+      seenPlan ??= plan;
+      return (intent?.revision ?? 0) > seenIntent || plan !== seenPlan ? true : undefined;
+    },
+  });
+  return over === undefined ? { type: 'stopped' } : { type: 'over' };
+}
+
+/** What threw out of an effect: the database failed, or this library did. */
+async function recover(migration: ModelMigration, error: unknown): Promise<WaitResult> {
+  const { runtime, model, stop } = migration;
+  await letGo(migration);
+  if (stop.aborted) return { type: 'stopped' };
+  runtime.logger.error({ err: error, model: model.name }, 'a migration was interrupted');
+  if (!isRetryable(error) && !(error instanceof KeyValueError)) {
+    troubled(migration, error);
+    return { type: 'halted', as: 'failed' };
+  }
+  migration.recoveries += 1;
+  await eitherOf(runtime.clock, [], backoffMs(migration.recoveries, runtime.random), stop);
+  return stop.aborted ? { type: 'stopped' } : { type: 'over' };
+}
+
+function troubled(migration: ModelMigration, error: unknown): void {
+  const { runtime, model } = migration;
+  const code = error instanceof GodwitException ? error.code : 'HANDLER_FAILED';
+  const message = error instanceof Error ? error.message : `a ${typeof error} was thrown, not an Error`;
+  migration.trouble = errorOf(runtime.clock.wallMs(), code, message);
+  migration.reason = undefined;
+  runtime.events.changed(model);
+}
+
+function standsWell(migration: ModelMigration): void {
+  migration.trouble = undefined;
+  migration.reason = undefined;
+  migration.recoveries = 0;
+}
+
+function waits(migration: ModelMigration, { holder }: LeaseRefused): void {
+  const { runtime } = migration;
+  if (migration.reason?.code === 'lease') return;
+  const message = holder === undefined ? 'another node holds the lease' : `${holder.nodeId} holds the lease`;
+  migration.reason = { code: 'lease', message, sinceMs: runtime.clock.wallMs() };
+}
+
+/** For the record only: that it could not be written keeps nobody from waiting. */
+async function auditRejection(migration: ModelMigration, { holder }: LeaseRefused): Promise<void> {
+  const { runtime, model } = migration;
+  const about = { migrationId: migration.migrationId, phase: 'Expand', attempt: 0 } as const;
+  const message = holder === undefined ? null : `held by ${holder.nodeId} under epoch ${holder.epoch}`;
+  const events = [auditEvent(migration, about, holder?.epoch ?? 0, { type: 'LeaseRejected', message })];
+  try {
+    await runtime.database.transact(async (tx) => {
+      recordInTransaction(tx, migration, events, {});
+    });
+  } catch (error) {
+    runtime.logger.warn({ err: error, model: model.name }, 'an audit event could not be kept');
+  }
+  runtime.events.committed(model, events);
+}

@@ -1,0 +1,86 @@
+import { createActor, fromPromise } from 'xstate';
+import type { MigrationNotice } from '../../machines/migration.ts';
+import { migrationMachine } from '../../machines/migration.ts';
+import { nodeMachine } from '../../machines/node.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { MigrationEffects } from './effects.ts';
+import { machineClock } from './lease.ts';
+
+/** The migrations of this process, hosted. */
+export interface MigrationNode {
+  /** `attending`: settled, or handed over to the background. `spent`: the budget is, and everything has stopped. */
+  readonly started: Promise<'attending' | 'spent'>;
+  /** Where each stands, by model id. */
+  standing(modelId: number): MigrationNotice['is'] | undefined;
+  /** Ends at the next boundary of each; resolves when all have. Twice is fine. */
+  stop(): Promise<void>;
+}
+
+export interface MigrationNodeOptions {
+  /** In dependency order. */
+  readonly models: readonly { readonly modelId: number; readonly dependsOn: readonly number[] }[];
+  readonly effects: MigrationEffects;
+  readonly clock: Clock;
+  readonly maxParallel: number;
+  /** Milliseconds; undefined: no limit. */
+  readonly startupBudgetMs: number | undefined;
+  readonly continueInBackground: boolean;
+  /** Tells the work under way to stop at its next boundary. */
+  readonly stopWork: () => void;
+  readonly onFault: (error: unknown) => void;
+}
+
+export function startMigrationNode(options: MigrationNodeOptions): MigrationNode {
+  const { effects, models, maxParallel, continueInBackground, startupBudgetMs, stopWork } = options;
+  const hosted = migrationMachine.provide({
+    actors: {
+      acquireLease: fromPromise(({ input }) => effects.acquireLease(input)),
+      runStep: fromPromise(({ input }) => effects.runStep(input)),
+      publish: fromPromise(({ input }) => effects.publish(input)),
+      waitForRetry: fromPromise(({ input }) => effects.waitForRetry(input)),
+      waitForResume: fromPromise(({ input }) => effects.waitForResume(input)),
+      recover: fromPromise(({ input }) => effects.recover(input)),
+    },
+  });
+  const actor = createActor(
+    nodeMachine.provide({
+      actors: { migration: hosted },
+      delays: { startupBudget: startupBudgetMs ?? Number.POSITIVE_INFINITY },
+    }),
+    { input: { models, maxParallel, continueInBackground }, clock: machineClock(options.clock) },
+  );
+
+  let ended!: () => void;
+  const over = new Promise<void>((resolve) => {
+    ended = resolve;
+  });
+  const started = new Promise<'attending' | 'spent'>((resolve, reject) => {
+    actor.subscribe({
+      next({ value }) {
+        if (value === 'overBudget' || value === 'stopping') stopWork();
+        if (value === 'attending') resolve('attending');
+        if (value === 'spent' || value === 'stopped') resolve('spent');
+      },
+      error(error) {
+        options.onFault(error);
+        stopWork();
+        reject(error instanceof Error ? error : new Error('the node machine failed', { cause: error }));
+        ended();
+      },
+      complete: () => {
+        resolve('spent');
+        ended();
+      },
+    });
+  });
+  started.catch(() => undefined);
+  actor.start();
+  return {
+    started,
+    standing: (modelId) => actor.getSnapshot().context.standing[modelId],
+    stop() {
+      if (actor.getSnapshot().status === 'active') actor.send({ type: 'stop' });
+      return over;
+    },
+  };
+}

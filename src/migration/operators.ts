@@ -1,0 +1,290 @@
+import { MigrationException } from '../errors.ts';
+import type { Transaction } from '../kv/kv.ts';
+import type { ConfiguredModel } from '../records/configured-model.ts';
+import { readFence, writeFence } from '../records/fence.ts';
+import { addGarbage } from '../records/garbage.ts';
+import type { MigrationAuditEvent } from './audit.ts';
+import type { CountedAdditions } from './counters.ts';
+import type { Intent } from './intent.ts';
+import { readAnyIntent, writeIntent } from './intent.ts';
+import { ownerFormat, readOwner, vacated } from './owner.ts';
+import { clearRanges } from './passes/ledger.ts';
+import type { ModelPlan } from './plan.ts';
+import { planModel, readStoredModel } from './plan.ts';
+import { migrationIdOf, readStatusIn } from './read-status.ts';
+import type { MigrationRuntime } from './runtime.ts';
+import type { MigrationState } from './state.ts';
+import { adoptsTransform, createState, isHalted, readState, writeState } from './state.ts';
+import type { MigrationStatus } from './status.ts';
+import { auditEvent, obey, recordInTransaction, reopenIfUntouched } from './transition.ts';
+
+/** Who asks, and why: both are kept with the intent and in the audit. */
+export interface OperatorCall {
+  readonly by: string;
+  readonly reason: string;
+}
+
+/**
+ * What operators want, written to the database, from any node, whether or not the owner lives (protocol 11). Where
+ * nobody owns the migration, what follows from it is written in the same transaction; otherwise the owner obeys at its
+ * next boundary.
+ *
+ * @throws MigrationException MIGRATION_NOT_PENDING
+ */
+export function pauseMigration(
+  runtime: MigrationRuntime,
+  model: ConfiguredModel,
+  call: OperatorCall,
+): Promise<MigrationStatus> {
+  return operate(runtime, model, call, 'pause');
+}
+
+export function cancelMigration(
+  runtime: MigrationRuntime,
+  model: ConfiguredModel,
+  call: OperatorCall,
+): Promise<MigrationStatus> {
+  return operate(runtime, model, call, 'cancel');
+}
+
+/** Lets a paused, canceled or failed migration go on, with its counters of attempts and retries at zero. */
+export function resumeMigration(
+  runtime: MigrationRuntime,
+  model: ConfiguredModel,
+  call: OperatorCall,
+): Promise<MigrationStatus> {
+  return operate(runtime, model, call, 'run');
+}
+
+interface Operation {
+  readonly intent: Intent;
+  readonly state: MigrationState | undefined;
+  readonly hasOwner: boolean;
+}
+
+async function operate(
+  runtime: MigrationRuntime,
+  model: ConfiguredModel,
+  call: OperatorCall,
+  want: Intent['want'],
+): Promise<MigrationStatus> {
+  const { keys } = model;
+  const id = runtime.random.id();
+  let events: readonly MigrationAuditEvent[] = [];
+  const status = await runtime.database.transact(async (tx) => {
+    const [stored, storedState, before, owner] = await Promise.all([
+      readStoredModel(tx, keys),
+      readState(tx, keys),
+      readAnyIntent(tx, keys),
+      readOwner(tx, keys),
+    ]);
+    // Applied in an attempt of which nobody knew how it ended.
+    if (before?.id === id) return readStatusIn(tx, runtime, model);
+    events = [];
+    const plan = planModel(stored, model);
+    const migrationId = targetOf(plan, storedState);
+    if (migrationId === null) throw notPending(model);
+    const state = storedState?.migrationId === migrationId ? storedState : undefined;
+    const current = before?.migrationId === migrationId ? before.want : 'run';
+    // What failed in this process alone has no state in the database: only a word from the operator wakes it.
+    const isTroubled = runtime.migrations.get(model.id)?.trouble !== undefined;
+    if (isSettled(state, want, current) && !(want === 'run' && isTroubled)) {
+      return readStatusIn(tx, runtime, model);
+    }
+    const intent = writeIntent(tx, keys, {
+      migrationId,
+      id,
+      want,
+      by: call.by,
+      reason: call.reason,
+      revision: (before?.revision ?? state?.intentRevision ?? 0) + 1,
+      atMs: runtime.clock.wallMs(),
+    });
+    const operation = { intent, state, hasOwner: owner !== undefined && owner.token !== '' };
+    events =
+      want === 'run'
+        ? resume(tx, runtime, model, operation)
+        : await acknowledge(tx, runtime, model, operation, plan);
+    return readStatusIn(tx, runtime, model);
+  });
+  runtime.events.committed(model, events);
+  return status;
+}
+
+/** Which migration an operator means: the one this program is for, or the one that is under way. */
+function targetOf(plan: ModelPlan, state: MigrationState | undefined): string | null {
+  return migrationIdOf(plan) ?? state?.migrationId ?? null;
+}
+
+/** Whether everything is as the operator wants it already: nothing to write, nothing to audit. */
+function isSettled(
+  state: MigrationState | undefined,
+  want: Intent['want'],
+  current: Intent['want'],
+): boolean {
+  switch (want) {
+    case 'run':
+      return current === want && !isHalted(state);
+    case 'pause':
+      // What was canceled, or failed, stands still.
+      return current === want || isHalted(state);
+    case 'cancel':
+      return current === want;
+  }
+}
+
+function resume(
+  tx: Transaction,
+  runtime: MigrationRuntime,
+  model: ConfiguredModel,
+  { intent, state }: Operation,
+): readonly MigrationAuditEvent[] {
+  if (state === undefined) return [];
+  const wasHalted = isHalted(state);
+  if (wasHalted && state.phase === 'Verify') clearRanges(tx, model.keys, 'verify');
+  const next: MigrationState = wasHalted
+    ? {
+        ...state,
+        revision: state.revision + 1,
+        status: 'Running',
+        attempt: 0,
+        retryCount: 0,
+        retryAtMs: null,
+        message: null,
+        // An operator who resumes has seen the program that is to go on.
+        transformHash: adoptsTransform,
+        intentRevision: intent.revision,
+      }
+    : state;
+  if (wasHalted) writeState(tx, model.keys, next);
+  return audited(tx, runtime, model, next, 'Resumed', intent, wasHalted ? { resumed: 1 } : {});
+}
+
+/** Where nobody is there to obey, the answer is written here; an owner writes its own. */
+async function acknowledge(
+  tx: Transaction,
+  runtime: MigrationRuntime,
+  model: ConfiguredModel,
+  { intent, state: stored, hasOwner }: Operation,
+  plan: ModelPlan,
+): Promise<readonly MigrationAuditEvent[]> {
+  if (hasOwner) return [];
+  const state = stored ?? firstState(intent.migrationId, plan);
+  const result = await obey(tx, { model }, { ...state, attempt: state.attempt + 1 }, intent);
+  const next = writeState(tx, model.keys, { ...result.state, revision: state.revision + 1 });
+  const type = intent.want === 'pause' ? 'Paused' : 'Canceled';
+  return audited(tx, runtime, model, next, type, intent, result.counts ?? {});
+}
+
+/** Of a migration that nobody has begun: the gate is open, and its target is chosen when it closes. */
+function firstState(migrationId: string, plan: ModelPlan): MigrationState {
+  return createState({
+    migrationId,
+    kind: plan.type === 'index' ? 'index' : 'migration',
+    revision: 0,
+    phase: plan.type === 'index' ? 'Backfill' : 'Expand',
+    targetSchemaId: 0,
+    targetKeySpace: 0,
+    sourceKeySpaces: [],
+    indexes: [],
+    transformHash: adoptsTransform,
+    intentRevision: 0,
+  });
+}
+
+function audited(
+  tx: Transaction,
+  runtime: MigrationRuntime,
+  model: ConfiguredModel,
+  state: MigrationState,
+  type: 'Paused' | 'Resumed' | 'Canceled',
+  { reason, by }: Pick<Intent, 'reason' | 'by'>,
+  counts: CountedAdditions,
+): readonly MigrationAuditEvent[] {
+  const events = [auditEvent({ runtime, model }, state, 0, { type, message: `${reason} (by ${by})` })];
+  recordInTransaction(tx, { runtime, model }, events, counts);
+  return events;
+}
+
+/**
+ * Ends a migration whose target or transform changed (protocol 10). The epoch grows, so no chunk in flight lands. If no
+ * record was written the model is open again under its stored definition; otherwise it stays closed, and the next
+ * migration starts on mixed records.
+ *
+ * @throws MigrationException MIGRATION_NOT_PENDING
+ */
+export async function resetMigration(
+  runtime: MigrationRuntime,
+  model: ConfiguredModel,
+  call: OperatorCall,
+): Promise<MigrationStatus> {
+  const { keys } = model;
+  let events: readonly MigrationAuditEvent[] = [];
+  let wasReset = false;
+  const status = await runtime.database.transact(async (tx) => {
+    const [fence, state, owner] = await Promise.all([
+      readFence(tx, keys),
+      readState(tx, keys),
+      readOwner(tx, keys),
+    ]);
+    const isReset = state === undefined && (fence === undefined || fence.target === null);
+    if (isReset && wasReset && tx.afterUnknownResult) return readStatusIn(tx, runtime, model);
+    if (isReset || fence === undefined) throw notPending(model);
+    wasReset = true;
+    if (owner !== undefined) tx.set(keys.owner, ownerFormat.encode(vacated(owner, owner.epoch + 1)));
+    if (state !== undefined) await discard(tx, model, state, fence.target?.keySpace);
+    clearRanges(tx, keys);
+    tx.clear(keys.state);
+    tx.clear(keys.intent);
+    const migrationId = state?.migrationId ?? fence.target?.migrationId ?? '';
+    const about = state ?? { migrationId, phase: 'Expand' as const, attempt: 0 };
+    events = [
+      auditEvent({ runtime, model }, about, 0, {
+        type: 'Canceled',
+        message: `Reset: ${call.reason} (by ${call.by})`,
+      }),
+    ];
+    recordInTransaction(tx, { runtime, model }, events, { canceled: 1 });
+    return readStatusIn(tx, runtime, model);
+  });
+  runtime.events.committed(model, events);
+  return status;
+}
+
+/** Opens the model again, or leaves it closed with what was moved so far. */
+async function discard(
+  tx: Transaction,
+  model: ConfiguredModel,
+  state: MigrationState,
+  targetKeySpace: number | undefined,
+): Promise<void> {
+  const { keys } = model;
+  const isReopened = await reopenIfUntouched(tx, { model }, state);
+  const fence = await readFence(tx, keys);
+  if (fence === undefined || state.kind === 'index') return;
+  await addGarbage(
+    tx,
+    keys,
+    state.indexes.filter(({ mode }) => mode === 'fill').map(({ indexId }) => ({ indexId, keySpace: 0 })),
+  );
+  if (isReopened || fence.state === 'ready') return;
+  // No later cancel may open the model to its stored definition.
+  tx.set(keys.touched, Buffer.from(state.migrationId));
+  const isOtherKeySpace = targetKeySpace !== undefined && targetKeySpace !== fence.keySpace;
+  writeFence(tx, keys, {
+    ...fence,
+    schemaEpoch: fence.schemaEpoch + 1,
+    target: null,
+    mixedKeySpaces: isOtherKeySpace
+      ? [...new Set([...fence.mixedKeySpaces, targetKeySpace])]
+      : fence.mixedKeySpaces,
+  });
+}
+
+function notPending(model: ConfiguredModel): MigrationException {
+  return new MigrationException(
+    'MIGRATION_NOT_PENDING',
+    `${model.name} has no migration that could be steered: there is nothing to do for it.`,
+    { details: { modelId: model.id, modelName: model.name } },
+  );
+}

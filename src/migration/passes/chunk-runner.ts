@@ -1,0 +1,81 @@
+import type { TransformAnswer, TransformTask } from '../../../workers/transform.ts';
+import { MigrationException } from '../../errors.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { WorkerPool } from '../../ports/pool.ts';
+import { WorkerCrashed } from '../../ports/pool.ts';
+
+/**
+ * Where chunks are computed: on a worker thread, or in place where that may be and costs less than the crossing. The
+ * first chunk is measured in place.
+ */
+export interface ChunkRunner<Chunk, Result> {
+  /** @param makeChunk called again when a thread died with the chunk it was handed */
+  run(makeChunk: () => Chunk, records: number): Promise<Result>;
+}
+
+export interface ChunkRunnerOptions<Chunk, Result> {
+  readonly clock: Clock;
+  readonly pool: WorkerPool<TransformTask, TransformAnswer>;
+  /** Absent where the work must stay off the main thread: a user's module. */
+  readonly inPlace?: ((chunk: Chunk) => Result) | undefined;
+  /** Whether `inPlace` is the only way: a function that was given inline. Default false. */
+  readonly alwaysInPlace?: boolean | undefined;
+  readonly task: (chunk: Chunk) => {
+    readonly task: TransformTask;
+    readonly transfer: readonly ArrayBuffer[];
+  };
+  /** @throws MigrationException for an answer that is no result */
+  readonly resultOf: (answer: TransformAnswer) => { readonly result: Result; readonly cpuMs: number };
+}
+
+/** Below this CPU time a chunk is not worth sending to a thread: milliseconds, measured with piscina 5.3. */
+const breakEvenMs = 0.3;
+
+/** A thread that ends takes no blame for the next one: the chunk is tried on another, then it is the chunk's fault. */
+const maxCrashes = 2;
+
+export function createChunkRunner<Chunk, Result>(
+  options: ChunkRunnerOptions<Chunk, Result>,
+): ChunkRunner<Chunk, Result> {
+  const { clock, pool, inPlace, alwaysInPlace = false, task, resultOf } = options;
+  let msPerRecord: number | undefined;
+
+  const runInPlace = (compute: (chunk: Chunk) => Result, chunk: Chunk, records: number): Result => {
+    const startMs = clock.monotonicMs();
+    const result = compute(chunk);
+    msPerRecord = (clock.monotonicMs() - startMs) / Math.max(1, records);
+    return result;
+  };
+
+  const runInPool = async (makeChunk: () => Chunk, records: number): Promise<Result> => {
+    for (let crashes = 1; ; crashes += 1) {
+      const order = task(makeChunk());
+      try {
+        const { result, cpuMs } = resultOf(await pool.run(order.task, order.transfer));
+        msPerRecord = cpuMs / Math.max(1, records);
+        return result;
+      } catch (error) {
+        if (!(error instanceof WorkerCrashed)) throw error;
+        if (crashes >= maxCrashes) throw threadDied(error, crashes);
+      }
+    }
+  };
+
+  return {
+    async run(makeChunk, records) {
+      const isCheap = msPerRecord === undefined || msPerRecord * records < breakEvenMs;
+      if (inPlace !== undefined && (alwaysInPlace || isCheap)) {
+        return runInPlace(inPlace, makeChunk(), records);
+      }
+      return runInPool(makeChunk, records);
+    },
+  };
+}
+
+function threadDied(cause: WorkerCrashed, crashes: number): MigrationException {
+  return new MigrationException(
+    'TRANSFORM_FAILED',
+    `${crashes} worker threads in a row ended with the same chunk: ${cause.message}`,
+    { details: { reason: cause.reason }, cause },
+  );
+}

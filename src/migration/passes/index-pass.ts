@@ -1,0 +1,103 @@
+import { MigrationException, RequestException } from '../../errors.ts';
+import type { Transaction } from '../../kv/kv.ts';
+import { isUniqueEntry } from '../../records/index-entries.ts';
+import { keyAfter } from '../../records/keys.ts';
+import type { MaintainedIndex } from '../../records/maintained-index.ts';
+import { createMaintainedIndexes } from '../../records/maintained-index.ts';
+import { createRecordCodec } from '../../records/record-codec.ts';
+import type { ModelMigration } from '../runtime.ts';
+import type { MigrationState } from '../state.ts';
+import { chunkLimits } from './controller.ts';
+import type { ChunkAddition, Pass, PreparedChunk } from './mover.ts';
+import { nothingAdded } from './mover.ts';
+
+/** Read at most; entries come on top. */
+const targetBytes = chunkLimits.maxBytes / 2;
+
+/**
+ * Fills indexes from records that stay as they are. Reads the records normally in the transaction that writes their
+ * entries: the gate may be open, and writers keep what is being built up to date themselves (protocol 7).
+ */
+export function createIndexPass({ runtime, model }: ModelMigration, state: MigrationState): Pass {
+  const codec = createRecordCodec(model.data);
+  const prefix = model.keys.records(state.targetKeySpace);
+  const building = state.indexes
+    .filter(({ mode }) => mode === 'fill')
+    .map(({ name, indexId }) => ({ name, indexId, state: 'building' as const }));
+  const indexes = createMaintainedIndexes(model.data, building, model.keys, model.references);
+
+  const fill = async (tx: Transaction, key: Buffer, value: Buffer): Promise<number> => {
+    const primaryKey = key.subarray(prefix.length);
+    const { record } = codec.decode(value);
+    let bytes = 0;
+    for (const index of indexes) {
+      for (const entry of entriesOf(index, record, primaryKey, model.name)) {
+        if (isUniqueEntry(entry)) {
+          const owner = await tx.get(entry.key);
+          if (owner !== undefined && !owner.equals(entry.value)) {
+            throw notUnique(model.name, index.name, owner, primaryKey);
+          }
+        }
+        tx.set(entry.key, entry.value);
+        bytes += entry.key.length + entry.value.length;
+      }
+    }
+    return bytes;
+  };
+
+  return {
+    name: 'index',
+    touches: state.kind === 'migration',
+    readsAhead: false,
+    async prepare(begin, end, limit, signal): Promise<PreparedChunk> {
+      const rows = await runtime.database.transact(
+        (tx) => tx.getRangeAll(begin, end, { snapshot: true, limit, targetBytes }),
+        { signal, priority: 'batch' },
+      );
+      const readBytes = rows.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
+      const lastKey = rows.at(-1)?.key;
+      return {
+        lastKey,
+        atEnd: rows.length < limit && readBytes < targetBytes,
+        records: rows.length,
+        mutations: rows.length * indexes.length,
+        bytes: readBytes,
+        async apply(tx): Promise<ChunkAddition> {
+          if (lastKey === undefined) return nothingAdded;
+          let bytes = 0;
+          const present = await tx.getRangeAll(begin, keyAfter(lastKey));
+          for (const { key, value } of present) bytes += await fill(tx, key, value);
+          return { ...nothingAdded, recordsRead: present.length, bytes };
+        },
+      };
+    },
+  };
+}
+
+function entriesOf(
+  index: MaintainedIndex,
+  record: Readonly<Record<string, unknown>>,
+  primaryKey: Buffer,
+  modelName: string,
+) {
+  try {
+    return index.entries(record, primaryKey);
+  } catch (error) {
+    if (!(error instanceof RequestException)) throw error;
+    throw new MigrationException(
+      'VERIFICATION_FAILED',
+      `A record of ${modelName} has no entry in index ${index.name}: ${error.message}`,
+      { details: { model: modelName, index: index.name, key: primaryKey.toString('hex') }, cause: error },
+    );
+  }
+}
+
+function notUnique(modelName: string, index: string, owner: Buffer, primaryKey: Buffer): MigrationException {
+  // The value of a unique entry is a mark, then the key of its record.
+  const keys = [owner.subarray(1).toString('hex'), primaryKey.toString('hex')];
+  return new MigrationException(
+    'DUPLICATE_KEY',
+    `Two records of ${modelName} have the same values of the unique index ${index}: key bytes ${keys.join(' and ')}.`,
+    { details: { model: modelName, index, keys } },
+  );
+}

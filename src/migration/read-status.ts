@@ -1,0 +1,200 @@
+import type { Transaction } from '../kv/kv.ts';
+import type { ConfiguredModel } from '../records/configured-model.ts';
+import type { PassName } from '../records/keys.ts';
+import type { Intent } from './intent.ts';
+import { isStopping, readAnyIntent } from './intent.ts';
+import type { Owner } from './owner.ts';
+import { readOwner } from './owner.ts';
+import type { LedgerTotals, RangeRow } from './passes/ledger.ts';
+import { readRanges, totalsOf } from './passes/ledger.ts';
+import type { ModelPlan } from './plan.ts';
+import { planModel, readStoredModel } from './plan.ts';
+import type { MigrationRuntime } from './runtime.ts';
+import type { MigrationError, MigrationState } from './state.ts';
+import { readState } from './state.ts';
+import type { MigrationProgress, MigrationReason, MigrationStatus, MigrationStatusState } from './status.ts';
+
+/** A model's status from the database, with what only this process knows of why it waits. */
+export function readStatus(runtime: MigrationRuntime, model: ConfiguredModel): Promise<MigrationStatus> {
+  return runtime.database.transact((tx) => readStatusIn(tx, runtime, model));
+}
+
+export async function readStatusIn(
+  tx: Transaction,
+  { migrations, clock }: Pick<MigrationRuntime, 'migrations' | 'clock'>,
+  model: ConfiguredModel,
+): Promise<MigrationStatus> {
+  const { keys } = model;
+  const [stored, storedState, owner, intent] = await Promise.all([
+    readStoredModel(tx, keys),
+    readState(tx, keys),
+    readOwner(tx, keys),
+    readAnyIntent(tx, keys),
+  ]);
+  const plan = planModel(stored, model);
+  const state = isAbout(plan, storedState) ? storedState : undefined;
+  const passes: readonly PassName[] = state?.phase === 'Verify' ? ['verify'] : ['backfill', 'index'];
+  const rows =
+    state === undefined
+      ? []
+      : (await Promise.all(passes.map((pass) => readRanges(tx, keys, pass, { snapshot: true })))).flat();
+  const moved =
+    state?.phase === 'Verify' || state?.phase === 'Contract'
+      ? totalsOf(await readRanges(tx, keys, 'backfill', { snapshot: true })).moved
+      : 0;
+  const local = migrations.get(model.id);
+  return describe({
+    model,
+    plan,
+    state,
+    intent: intent?.migrationId === (state?.migrationId ?? migrationIdOf(plan)) ? intent : undefined,
+    owner: owner?.token === '' ? undefined : owner,
+    rows,
+    moved,
+    isGateClosed: stored?.fence.state === 'migrating',
+    localReason: local?.reason,
+    localError: local?.trouble,
+    nowMs: clock.wallMs(),
+  });
+}
+
+interface Found {
+  readonly model: ConfiguredModel;
+  readonly plan: ModelPlan;
+  readonly state: MigrationState | undefined;
+  readonly intent: Intent | undefined;
+  readonly owner: Owner | undefined;
+  readonly rows: readonly RangeRow[];
+  /** Records that the backfill moved, once it is over. */
+  readonly moved: number;
+  readonly isGateClosed: boolean;
+  readonly localReason: MigrationReason | undefined;
+  readonly localError: MigrationError | undefined;
+  readonly nowMs: number;
+}
+
+/** A persisted state that is left from another plan says nothing about this one. */
+function isAbout(plan: ModelPlan, state: MigrationState | undefined): boolean {
+  if (state === undefined) return false;
+  return plan.type === 'none' || plan.type === 'targetChanged' || state.migrationId === migrationIdOf(plan);
+}
+
+export function migrationIdOf(plan: ModelPlan): string | null {
+  switch (plan.type) {
+    case 'migrate':
+    case 'index':
+      return plan.migrationId;
+    case 'targetChanged':
+      return plan.runningMigrationId;
+    case 'none':
+    case 'publish':
+      return null;
+  }
+}
+
+function describe(found: Found): MigrationStatus {
+  const { model, plan, state, owner, rows, intent } = found;
+  const standing = standingOf(found);
+  const totals = totalsOf(rows);
+  const progress = progressOf(found, totals, standing === 'Running');
+  return {
+    modelId: model.id,
+    modelName: model.name,
+    migrationId: state?.migrationId ?? migrationIdOf(plan),
+    state: standing,
+    reason: reasonOf(found, standing),
+    phase: state?.phase ?? null,
+    attempt: state?.attempt ?? 0,
+    lastError: found.localError ?? state?.lastError ?? null,
+    hasCursor: (state?.cursor ?? null) !== null || rows.some(({ cursor }) => cursor !== null),
+    retryCount: state?.retryCount ?? 0,
+    etaMs: standing === 'Running' ? etaOf(progress) : null,
+    blocking: found.isGateClosed || plan.type === 'migrate' || plan.type === 'targetChanged',
+    message: state?.message ?? null,
+    progress,
+    owner: owner === undefined ? null : { nodeId: owner.nodeId, epoch: owner.epoch },
+    intentRevision: intent?.revision ?? state?.intentRevision ?? 0,
+  };
+}
+
+function standingOf({ plan, state, owner, localError }: Found): MigrationStatusState {
+  if (plan.type === 'targetChanged' && owner === undefined) return 'Failed';
+  if (state === undefined) {
+    if (plan.type === 'none' || plan.type === 'publish') return 'Idle';
+    return localError === undefined ? 'Waiting' : 'Failed';
+  }
+  switch (state.status) {
+    case 'Paused':
+    case 'Canceled':
+    case 'Failed':
+      return state.status;
+    case 'Running':
+    case 'Partial':
+    case 'Retry':
+      if (owner !== undefined) return 'Running';
+      return localError === undefined ? 'Waiting' : 'Failed';
+  }
+}
+
+function reasonOf(found: Found, standing: MigrationStatusState): MigrationReason | undefined {
+  const { plan, state, intent, localReason, nowMs, owner } = found;
+  if (plan.type === 'targetChanged') {
+    const message = `${plan.runningMigrationId} is half-way done; this program has another target`;
+    return { code: 'targetChanged', message, sinceMs: nowMs };
+  }
+  if ((standing === 'Running' || standing === 'Waiting') && isStopping(intent)) {
+    const code = intent.want === 'pause' ? 'pausing' : 'canceling';
+    return { code, message: `${intent.reason} (by ${intent.by})`, sinceMs: intent.atMs };
+  }
+  if (standing === 'Running' && state?.status === 'Retry' && state.retryAtMs !== null) {
+    const message = state.message ?? 'waits before the next try';
+    return { code: 'retryBackoff', message, sinceMs: nowMs, untilMs: state.retryAtMs };
+  }
+  if (standing !== 'Waiting') return undefined;
+  if (localReason !== undefined) return localReason;
+  const message = owner === undefined ? 'no node has begun' : `${owner.nodeId} holds the lease`;
+  return { code: 'lease', message, sinceMs: nowMs };
+}
+
+/** Short of 1 until the transaction that ends the phase. */
+const nearlyDone = 0.999_999;
+
+function progressOf(
+  { state, rows, moved }: Found,
+  totals: LedgerTotals,
+  isRunning: boolean,
+): MigrationProgress {
+  if (state === undefined) {
+    return { recordsDone: 0, recordsEstimated: null, fraction: null, recordsPerSecond: 0 };
+  }
+  const isByHand = rows.length === 0;
+  const measured = isByHand ? state.reportedFraction : totals.fraction;
+  const fraction = state.phaseCompleted ? 1 : measured === null ? null : Math.min(measured, nearlyDone);
+  const recordsDone = isByHand ? state.reportedRecords : totals.recordsRead;
+  return {
+    recordsDone,
+    recordsEstimated: estimated(state, recordsDone, fraction, moved),
+    fraction,
+    recordsPerSecond: isRunning ? totals.recordsPerSecond : 0,
+  };
+}
+
+/** Of the key space: below this share of it an estimate is a guess. */
+const leastShare = 0.005;
+
+function estimated(
+  state: MigrationState,
+  recordsDone: number,
+  fraction: number | null,
+  moved: number,
+): number | null {
+  if (state.phaseCompleted) return recordsDone;
+  if (moved > 0) return Math.max(moved, recordsDone);
+  if (fraction === null || fraction < leastShare || recordsDone === 0) return null;
+  return Math.max(recordsDone, Math.round(recordsDone / fraction));
+}
+
+function etaOf({ recordsDone, recordsEstimated, recordsPerSecond }: MigrationProgress): number | null {
+  if (recordsEstimated === null || recordsPerSecond === 0) return null;
+  return Math.round(((recordsEstimated - recordsDone) / recordsPerSecond) * 1_000);
+}

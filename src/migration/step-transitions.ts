@@ -1,0 +1,238 @@
+import type { StepResult } from '../../machines/migration.ts';
+import type { Transaction } from '../kv/kv.ts';
+import type { Intent } from './intent.ts';
+import { isStopping } from './intent.ts';
+import type { MigrationOutcome } from './outcome.ts';
+import { clearRanges, readRanges } from './passes/ledger.ts';
+import { backoffMs } from './retry.ts';
+import type { HeldMigration, ModelMigration } from './runtime.ts';
+import type { MigrationError, MigrationPhase, MigrationState } from './state.ts';
+import { checkCursor, cutMessage } from './state.ts';
+import type { AuditDraft, TransitionResult } from './transition.ts';
+import { fail, obey, transition } from './transition.ts';
+
+/** Everything a step persists: its start, and each of its ends. One transaction each. */
+
+export type Started = { readonly type: 'started' } | StepResult;
+
+/**
+ * Begins a step of a phase. A phase without work is completed in the same transaction. Starts without progress are
+ * counted here, and the one too many fails the migration (protocol 13).
+ */
+export async function startPhase(
+  migration: ModelMigration,
+  held: HeldMigration,
+  phase: MigrationPhase,
+  work: { readonly isEmpty: boolean; readonly runsExpandHandler: boolean },
+): Promise<Started> {
+  const { runtime, model } = migration;
+  const { maxAttempts = Number.POSITIVE_INFINITY } = runtime.retryPolicy;
+  const isFresh = held.isFresh;
+  const started = await transition<Started>(migration, held, async (tx, state, intent) => {
+    if (isStopping(intent)) {
+      // This start has not been counted, so there is none to take back.
+      return obeyed(await obey(tx, migration, { ...state, attempt: state.attempt + 1 }, intent));
+    }
+    const isNew = state.phase !== phase || state.attempt === 0;
+    const base = state.phase === phase ? state : enter(tx, migration, state, phase);
+    const progress = await progressOf(tx, migration, base);
+    const madeProgress = progress > base.progressSeen;
+    const attempt = madeProgress ? 1 : base.attempt + 1;
+    if (attempt > maxAttempts) {
+      const message = `${phase} was started ${maxAttempts} times in a row without progress.`;
+      return fail(tx, migration, state, errorOf(runtime.clock.wallMs(), 'RETRIES_EXHAUSTED', message));
+    }
+    const next: MigrationState = {
+      ...base,
+      status: 'Running',
+      attempt,
+      progressSeen: progress,
+      retryCount: madeProgress ? 0 : base.retryCount,
+      retryAtMs: null,
+      expandRan: base.expandRan || work.runsExpandHandler,
+      phaseStartedMs: isNew
+        ? [...base.phaseStartedMs, runtime.clock.wallMs()].slice(-4)
+        : base.phaseStartedMs,
+    };
+    const audit: AuditDraft[] = isNew || isFresh || attempt > 1 ? [{ type: 'PhaseStarted' }] : [];
+    if (!work.isEmpty) return { state: next, audit, answer: { type: 'started' } };
+    return {
+      state: { ...next, phaseCompleted: true },
+      audit: [...audit, { type: 'PhaseCompleted' }],
+      answer: { type: 'completed' },
+    };
+  });
+  held.isFresh = false;
+  return started;
+}
+
+/** What a phase begins with: nothing of the one before. */
+function enter(
+  tx: Transaction,
+  { model }: ModelMigration,
+  state: MigrationState,
+  phase: MigrationPhase,
+): MigrationState {
+  if (phase === 'Verify') clearRanges(tx, model.keys, 'verify');
+  return {
+    ...state,
+    phase,
+    phaseCompleted: false,
+    attempt: 0,
+    retryCount: 0,
+    cursor: null,
+    message: null,
+    progressSeen: 0,
+    advances: 0,
+    reportedRecords: 0,
+    reportedFraction: null,
+    handlerSucceeded: false,
+  };
+}
+
+/** How far the phase has come, as a number that grows: records of its ranges, and steps of its handler. */
+async function progressOf(
+  tx: Transaction,
+  { model: { keys } }: ModelMigration,
+  { phase, advances }: MigrationState,
+): Promise<number> {
+  const passes = phase === 'Backfill' ? (['backfill', 'index'] as const) : (['verify'] as const);
+  const rows = await Promise.all(passes.map((pass) => readRanges(tx, keys, pass, { snapshot: true })));
+  const moved = rows.flat().reduce((sum, { recordsRead, done }) => sum + recordsRead + (done ? 1 : 0), 0);
+  return (phase === 'Backfill' || phase === 'Verify' ? moved : 0) + advances;
+}
+
+/** The handler of the phase is done; what the engine does after it is not. */
+export async function finishHandler(migration: ModelMigration, held: HeldMigration): Promise<void> {
+  await transition(migration, held, (_tx, state) =>
+    Promise.resolve({
+      state: { ...state, handlerSucceeded: true, retryCount: 0, advances: state.advances + 1 },
+      answer: undefined,
+    }),
+  );
+}
+
+/** Ends the phase. Backfill ends only when every range is at its end: they are read normally here. */
+export function completePhase(migration: ModelMigration, held: HeldMigration): Promise<StepResult> {
+  return transition<StepResult>(migration, held, async (tx, state) => {
+    const rows = await readRanges(tx, migration.model.keys);
+    if (rows.some(({ done }) => !done)) {
+      throw new Error(`${state.phase} of ${state.migrationId} was to end before all of its ranges had`);
+    }
+    return {
+      state: {
+        ...state,
+        status: 'Running',
+        phaseCompleted: true,
+        retryCount: 0,
+        retryAtMs: null,
+        lastError: null,
+        message: null,
+      },
+      audit: [{ type: 'PhaseCompleted' }],
+      answer: { type: 'completed' },
+    };
+  });
+}
+
+export function recordPartial(
+  migration: ModelMigration,
+  held: HeldMigration,
+  outcome: Extract<MigrationOutcome, { type: 'Partial' }>,
+): Promise<StepResult> {
+  const message = outcome.message ?? null;
+  return transition<StepResult>(migration, held, (_tx, state) => {
+    const moved = withCursor(state, outcome.nextCursor);
+    return Promise.resolve({
+      state: { ...moved, status: 'Partial', message: message === null ? null : cutMessage(message) },
+      audit: [{ type: 'Partial', message }],
+      counts: { partials: 1 },
+      answer: { type: 'partial' },
+    });
+  });
+}
+
+/** @param cause what went wrong; a handler that only asked for another try has none */
+export function recordRetry(
+  migration: ModelMigration,
+  held: HeldMigration,
+  outcome: Extract<MigrationOutcome, { type: 'Retry' }>,
+  cause: MigrationError | undefined,
+): Promise<StepResult> {
+  const { runtime } = migration;
+  const { maxRetryOutcomes = Number.POSITIVE_INFINITY } = runtime.retryPolicy;
+  return transition<StepResult>(migration, held, async (tx, state) => {
+    const cursored = withCursor(state, outcome.nextCursor);
+    const progress = await progressOf(tx, migration, cursored);
+    const moved = { ...cursored, progressSeen: Math.max(progress, cursored.progressSeen) };
+    const retryCount = progress > state.progressSeen ? 1 : state.retryCount + 1;
+    const message = outcome.message ?? cause?.message ?? null;
+    if (retryCount > maxRetryOutcomes) {
+      const text = `${state.phase} asked for more than ${maxRetryOutcomes} retries in a row${
+        message === null ? '' : `: ${message}`
+      }.`;
+      return fail(tx, migration, moved, errorOf(runtime.clock.wallMs(), 'RETRIES_EXHAUSTED', text));
+    }
+    const delayMs = Math.min(outcome.retryAfterMs ?? backoffMs(retryCount, runtime.random), maxRetryAfterMs);
+    return {
+      state: {
+        ...moved,
+        status: 'Retry',
+        // A start that brought the cursor forward is no failed attempt.
+        attempt: progress > state.progressSeen ? 0 : state.attempt,
+        retryCount,
+        retryAtMs: runtime.clock.wallMs() + delayMs,
+        message: message === null ? null : cutMessage(message),
+        lastError: cause === undefined ? state.lastError : { ...cause, message: cutMessage(cause.message) },
+      },
+      audit: [
+        { type: 'RetryScheduled', message: `in ${delayMs} ms${message === null ? '' : `: ${message}`}` },
+      ],
+      counts: { retries: 1 },
+      answer: { type: 'retry' },
+    };
+  });
+}
+
+/** A handler may ask for a day at most; beyond that it is a mistake in a unit. */
+const maxRetryAfterMs = 86_400_000;
+
+export function recordFailure(
+  migration: ModelMigration,
+  held: HeldMigration,
+  error: MigrationError,
+): Promise<StepResult> {
+  return transition<StepResult>(migration, held, (tx, state) => fail(tx, migration, state, error));
+}
+
+/** An operator's word ended the step. It may have been taken back meanwhile: then the step is only repeated. */
+export function recordObedience(migration: ModelMigration, held: HeldMigration): Promise<StepResult> {
+  return transition<StepResult>(migration, held, async (tx, state, intent: Intent | undefined) => {
+    if (isStopping(intent)) return obeyed(await obey(tx, migration, state, intent));
+    return { state: takenBack(state), answer: { type: 'partial' } };
+  });
+}
+
+/** This process is to stop: the start that it ends is no failed attempt. */
+export function recordStop(migration: ModelMigration, held: HeldMigration): Promise<StepResult> {
+  return transition<StepResult>(migration, held, (_tx, state) =>
+    Promise.resolve({ state: takenBack(state), answer: { type: 'stopped' } }),
+  );
+}
+
+function takenBack(state: MigrationState): MigrationState {
+  return { ...state, attempt: Math.max(0, state.attempt - 1) };
+}
+
+function withCursor(state: MigrationState, nextCursor: string | undefined): MigrationState {
+  if (nextCursor === undefined || nextCursor === state.cursor) return state;
+  return { ...state, cursor: checkCursor(nextCursor), advances: state.advances + 1 };
+}
+
+function obeyed<T extends StepResult>(result: TransitionResult<T>): TransitionResult<StepResult> {
+  return result;
+}
+
+export function errorOf(atMs: number, code: string, message: string, retryable = false): MigrationError {
+  return { code, message, atMs, retryable };
+}

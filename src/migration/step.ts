@@ -1,0 +1,308 @@
+import type { StepInput, StepResult } from '../../machines/migration.ts';
+import { GodwitException, MigrationException } from '../errors.ts';
+import type { KeyRange } from '../records/keys.ts';
+import { rangeOf } from '../records/keys.ts';
+import type { PassName } from '../records/keys.ts';
+import { createStepContext } from './context.ts';
+import type { MigrationHandler } from './handlers.ts';
+import { isBackfill } from './handlers.ts';
+import type { MigrationOutcome } from './outcome.ts';
+import { MigrationOutcome as Outcome, outcomeProblem } from './outcome.ts';
+import { createIndexPass } from './passes/index-pass.ts';
+import { maxRangesPerPass, planRanges, readRanges, totalsOf, writeRange } from './passes/ledger.ts';
+import type { MoveEnd, Pass } from './passes/mover.ts';
+import { movePass } from './passes/mover.ts';
+import { createTransformPass } from './passes/transform-pass.ts';
+import { createTransformSetups } from './passes/transform-setups.ts';
+import { createVerifyPass, verificationProblem, verifiedSlices } from './passes/verify-pass.ts';
+import { watchForStop } from './intent-watch.ts';
+import { readStatus } from './read-status.ts';
+import { isRetryable } from './retry.ts';
+import type { HeldMigration, ModelMigration } from './runtime.ts';
+import type { MigrationError, MigrationPhase } from './state.ts';
+import {
+  completePhase,
+  finishHandler,
+  recordFailure,
+  recordObedience,
+  recordPartial,
+  recordRetry,
+  recordStop,
+  startPhase,
+} from './step-transitions.ts';
+
+/** How the work of a step ended, before anything of it is persisted. */
+type WorkEnd =
+  | { readonly type: 'outcome'; readonly outcome: MigrationOutcome }
+  | { readonly type: 'threw'; readonly error: unknown }
+  /** An operator's word was seen. */
+  | { readonly type: 'intent' }
+  | { readonly type: 'stopped' };
+
+const success: WorkEnd = { type: 'outcome', outcome: Outcome.Success };
+
+/** One step of a phase: started, done and persisted. What it throws is a fault that no state could be written for. */
+export async function runStep(
+  migration: ModelMigration,
+  held: HeldMigration,
+  phase: StepInput['phase'],
+): Promise<StepResult> {
+  if (phase === 'publishing') throw new Error('publishing is no phase');
+  const isIndexBuild = held.state.kind === 'index';
+  // Entries are all there is to fill; no record is touched, and nobody has handlers for it.
+  if (isIndexBuild && phase !== 'Backfill') return { type: 'completed' };
+  const handler = isIndexBuild ? undefined : handlerOf(migration, phase);
+  const needsPass = phase === 'Backfill' ? hasPass(migration, held) : verifies(migration, phase);
+  const started = await startPhase(migration, held, phase, {
+    isEmpty: handler === undefined && !needsPass,
+    runsExpandHandler: phase === 'Expand' && handler !== undefined,
+  });
+  if (started.type !== 'started') return started;
+  const end = await work(migration, held, phase, handler);
+  if (held.lease.lost.aborted) throw held.lease.lost.reason;
+  return persist(migration, held, end);
+}
+
+function persist(migration: ModelMigration, held: HeldMigration, end: WorkEnd): Promise<StepResult> {
+  switch (end.type) {
+    case 'intent':
+      return recordObedience(migration, held);
+    case 'stopped':
+      return recordStop(migration, held);
+    case 'threw':
+      return persistError(migration, held, end.error);
+    case 'outcome':
+      return persistOutcome(migration, held, end.outcome);
+  }
+}
+
+function persistOutcome(
+  migration: ModelMigration,
+  held: HeldMigration,
+  outcome: MigrationOutcome,
+): Promise<StepResult> {
+  switch (outcome.type) {
+    case 'Success':
+      return completePhase(migration, held);
+    case 'Partial':
+      return recordPartial(migration, held, outcome);
+    case 'Retry':
+      return recordRetry(migration, held, outcome, undefined);
+    case 'Fatal': {
+      const atMs = migration.runtime.clock.wallMs();
+      return recordFailure(migration, held, {
+        code: 'HANDLER_FAILED',
+        message: outcome.reason,
+        atMs,
+        retryable: false,
+      });
+    }
+  }
+}
+
+function persistError(migration: ModelMigration, held: HeldMigration, error: unknown): Promise<StepResult> {
+  if (isLeaseLost(error)) throw error;
+  const described = describeError(error, migration.runtime.clock.wallMs());
+  migration.runtime.logger.error(
+    { err: error, model: migration.model.name, migrationId: held.state.migrationId, code: described.code },
+    'a step of a migration failed',
+  );
+  if (described.retryable) {
+    return recordRetry(migration, held, { type: 'Retry', message: described.message }, described);
+  }
+  return recordFailure(migration, held, described);
+}
+
+export function isLeaseLost(error: unknown): boolean {
+  return error instanceof MigrationException && error.code === 'LEASE_LOST';
+}
+
+function describeError(error: unknown, atMs: number): MigrationError {
+  const code = error instanceof GodwitException ? error.code : 'HANDLER_FAILED';
+  const text = error instanceof Error ? error.message : `a ${typeof error} was thrown, not an Error`;
+  return { code, message: text, atMs, retryable: isRetryable(error) };
+}
+
+function handlerOf({ handlers }: ModelMigration, phase: MigrationPhase): MigrationHandler | undefined {
+  switch (phase) {
+    case 'Expand':
+      return handlers.expand;
+    case 'Backfill':
+      return isBackfill(handlers.backfill) ? undefined : handlers.backfill;
+    case 'Verify':
+      return handlers.verify;
+    case 'Contract':
+      return handlers.contract;
+  }
+}
+
+function hasPass({ handlers }: ModelMigration, { state }: HeldMigration): boolean {
+  return isBackfill(handlers.backfill) || state.indexes.some(({ mode }) => mode === 'fill');
+}
+
+const verifies = ({ runtime }: ModelMigration, phase: MigrationPhase) =>
+  phase === 'Verify' && runtime.verification !== 'off';
+
+async function work(
+  migration: ModelMigration,
+  held: HeldMigration,
+  phase: MigrationPhase,
+  handler: MigrationHandler | undefined,
+): Promise<WorkEnd> {
+  try {
+    switch (phase) {
+      case 'Backfill':
+        return await backfill(migration, held, handler);
+      case 'Verify': {
+        const verified = verifies(migration, phase) ? await verify(migration, held) : success;
+        return isSuccess(verified) && handler !== undefined
+          ? await callHandler(migration, held, handler)
+          : verified;
+      }
+      case 'Expand':
+      case 'Contract':
+        return handler === undefined ? success : await callHandler(migration, held, handler);
+    }
+  } catch (error) {
+    return { type: 'threw', error };
+  }
+}
+
+async function backfill(
+  migration: ModelMigration,
+  held: HeldMigration,
+  handler: MigrationHandler | undefined,
+): Promise<WorkEnd> {
+  const { handlers, model } = migration;
+  const { state, stored } = held;
+  if (state.kind === 'migration' && isBackfill(handlers.backfill)) {
+    const setups = createTransformSetups(migration, stored, state, handlers.backfill);
+    const pass = createTransformPass(migration, setups, handlers.backfill);
+    const slices = state.sourceKeySpaces.map((keySpace) => rangeOf(model.keys.records(keySpace)));
+    return runPass(migration, held, pass, slices);
+  }
+  if (handler !== undefined && !state.handlerSucceeded) {
+    const end = await callHandler(migration, held, handler);
+    if (!isSuccess(end)) return end;
+    await finishHandler(migration, held);
+  }
+  if (!state.indexes.some(({ mode }) => mode === 'fill')) return success;
+  const slice = rangeOf(model.keys.records(state.targetKeySpace));
+  return runPass(migration, held, createIndexPass(migration, state), [slice]);
+}
+
+async function verify(migration: ModelMigration, held: HeldMigration): Promise<WorkEnd> {
+  const { runtime, model, handlers } = migration;
+  const { verification } = runtime;
+  const sampleRatio = typeof verification === 'object' ? verification.sampleRatio : undefined;
+  const pass = createVerifyPass(migration, held.state, sampleRatio);
+  const end = await runPass(migration, held, pass, verifiedSlices(migration, held.state, sampleRatio));
+  if (!isSuccess(end)) return end;
+  const { rows, moved } = await runtime.database.transact(async (tx) => {
+    const [verified, backfilled] = await Promise.all([
+      readRanges(tx, model.keys, 'verify', { snapshot: true }),
+      readRanges(tx, model.keys, 'backfill', { snapshot: true }),
+    ]);
+    return { rows: verified, moved: totalsOf(backfilled).moved };
+  });
+  const isCounted = isBackfill(handlers.backfill) && sampleRatio === undefined;
+  const expected = isCounted ? moved : undefined;
+  const problem = verificationProblem(model.name, rows, totalsOf(rows), held.state.indexes, expected);
+  if (problem !== undefined) throw problem;
+  return success;
+}
+
+const isSuccess = (end: WorkEnd): boolean => end.type === 'outcome' && end.outcome.type === 'Success';
+
+async function runPass(
+  migration: ModelMigration,
+  held: HeldMigration,
+  pass: Pass,
+  slices: readonly KeyRange[],
+): Promise<WorkEnd> {
+  await ensureRanges(migration, held, pass.name, slices);
+  const end: MoveEnd = await movePass(migration, held, pass);
+  switch (end.type) {
+    case 'done':
+      return success;
+    case 'intent':
+      return { type: 'intent' };
+    case 'stopped':
+      return { type: 'stopped' };
+  }
+}
+
+/** Plans the ranges of a pass once; a restart finds them. */
+async function ensureRanges(
+  { runtime, model }: ModelMigration,
+  held: HeldMigration,
+  pass: PassName,
+  slices: readonly KeyRange[],
+): Promise<void> {
+  const { database } = runtime;
+  const isPlanned = await database.transact(
+    async (tx) => (await readRanges(tx, model.keys, pass, { snapshot: true })).length > 0,
+  );
+  if (isPlanned) return;
+  const most = Math.max(1, Math.floor(maxRangesPerPass / slices.length));
+  const planned = (await Promise.all(slices.map((slice) => planRanges(database, slice, most)))).flat();
+  await database.transact(async (tx) => {
+    const [rows] = await Promise.all([readRanges(tx, model.keys, pass), held.lease.guard(tx)]);
+    if (rows.length > 0) return;
+    planned.forEach((row, number) => writeRange(tx, model.keys, pass, number, row));
+  });
+}
+
+/** Calls a hand-written handler once, with a context that ends with the call. */
+async function callHandler(
+  migration: ModelMigration,
+  held: HeldMigration,
+  handler: MigrationHandler,
+): Promise<WorkEnd> {
+  const { runtime, model, stop } = migration;
+  const watching = watchForStop(migration, held);
+  const signal = AbortSignal.any([watching.signal, stop, held.lease.lost]);
+  const { context, end } = createStepContext(migration, held, {
+    stored: held.stored.current.data,
+    sourceKeySpaces: held.state.sourceKeySpaces,
+    status: await readStatus(runtime, model),
+    signal,
+  });
+  const called = callSafely(handler, context);
+  try {
+    // An owner that was deposed does not wait for its handler: whatever that still does is refused.
+    await Promise.race([called, aborted(held.lease.lost)]);
+  } finally {
+    watching.end();
+    await end();
+  }
+  if (held.lease.lost.aborted) return { type: 'stopped' };
+  const answer = await called;
+  if (answer.type === 'outcome') {
+    const problem = outcomeProblem(answer.outcome);
+    if (problem === undefined) return answer;
+    const message = `A handler of ${model.name} did not answer a MigrationOutcome: ${problem}.`;
+    return { type: 'threw', error: new MigrationException('OUTCOME_INVALID', message) };
+  }
+  // What it threw because it was told to stop is no failure of its own.
+  if (watching.signal.aborted) return { type: 'intent' };
+  return stop.aborted ? { type: 'stopped' } : answer;
+}
+
+async function callSafely(
+  handler: MigrationHandler,
+  context: Parameters<MigrationHandler>[0],
+): Promise<Extract<WorkEnd, { type: 'outcome' | 'threw' }>> {
+  try {
+    return { type: 'outcome', outcome: await handler(context) };
+  } catch (error) {
+    return { type: 'threw', error };
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

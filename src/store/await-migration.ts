@@ -1,0 +1,113 @@
+import type { GodwitException } from '../errors.ts';
+import { MigrationException, RequestException } from '../errors.ts';
+import { readStatusIn } from '../migration/read-status.ts';
+import type { MigrationRuntime } from '../migration/runtime.ts';
+import type { MigrationStatus } from '../migration/status.ts';
+import { watchUntil } from '../migration/watch.ts';
+import type { ConfiguredModel } from '../records/configured-model.ts';
+import { throwIfAborted } from './request-error.ts';
+
+export interface AwaitMigrationOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds; default: no limit. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/**
+ * Resolves when there is nothing left to do for the model: it is published, so every later transaction is let through.
+ *
+ * @param dependencies of the model, nearest first, with theirs
+ * @throws MigrationException MIGRATION_FAILED, MIGRATION_CANCELED, DEPENDENCY_BLOCKED
+ * @throws RequestException STORE_CLOSED, TIMEOUT, ABORTED
+ */
+export async function awaitMigration(
+  runtime: MigrationRuntime,
+  model: ConfiguredModel,
+  dependencies: readonly ConfiguredModel[],
+  { signal, timeoutMs }: AwaitMigrationOptions,
+  closing: AbortSignal,
+): Promise<void> {
+  throwIfAborted(signal);
+  const { database, clock } = runtime;
+  const tooLate = new AbortController();
+  const timer = timeoutMs === undefined ? undefined : clock.setTimeout(() => tooLate.abort(), timeoutMs);
+  const signals = [tooLate.signal, closing, ...(signal === undefined ? [] : [signal])];
+  const all = [model, ...dependencies];
+  try {
+    const answer = await watchUntil({
+      database,
+      clock,
+      keys: all.flatMap(({ keys }) => [keys.fence, keys.state]),
+      signal: AbortSignal.any(signals),
+      look: async (tx) => {
+        const status = await readStatusIn(tx, runtime, model);
+        if (status.state === 'Waiting' && status.reason?.code === 'dependency') {
+          for (const dependency of dependencies) {
+            const blocked = blockedBy(model, await readStatusIn(tx, runtime, dependency));
+            if (blocked !== undefined) return blocked;
+          }
+        }
+        return verdictOn(status);
+      },
+    });
+    if (answer === 'done') return;
+    if (answer !== undefined) throw answer;
+  } finally {
+    if (timer !== undefined) clock.clearTimeout(timer);
+  }
+  if (closing.aborted) throw new RequestException('STORE_CLOSED', 'The store was closed.');
+  throwIfAborted(signal);
+  throw new RequestException('TIMEOUT', `${model.name} was not ready within ${timeoutMs ?? 0} ms.`);
+}
+
+function verdictOn(status: MigrationStatus): 'done' | GodwitException | undefined {
+  switch (status.state) {
+    case 'Idle':
+      return 'done';
+    case 'Failed':
+    case 'Canceled':
+      return haltedError(status);
+    case 'Waiting':
+    case 'Running':
+    case 'Paused':
+      return undefined;
+  }
+}
+
+/** For a migration that stands still until an operator acts. */
+export function haltedError(status: MigrationStatus): MigrationException {
+  const { modelId, modelName, migrationId, lastError } = status;
+  const details = { modelId, modelName, migrationId, phase: status.phase };
+  switch (status.state) {
+    case 'Paused':
+      return new MigrationException('MIGRATION_PAUSED', `${modelName} is paused: ${status.message ?? ''}`, {
+        details,
+      });
+    case 'Canceled':
+      return new MigrationException(
+        'MIGRATION_CANCELED',
+        `The migration of ${modelName} was canceled: ${status.message ?? ''}`,
+        { details },
+      );
+    default: {
+      const { code = 'MIGRATION_FAILED', message = 'unknown' } = lastError ?? {};
+      return new MigrationException(
+        'MIGRATION_FAILED',
+        `The migration of ${modelName} failed: ${code}: ${status.message ?? message}`,
+        { details: { ...details, lastError } },
+      );
+    }
+  }
+}
+
+function blockedBy(model: ConfiguredModel, dependency: MigrationStatus): MigrationException | undefined {
+  if (dependency.state !== 'Failed' && dependency.state !== 'Canceled') return undefined;
+  return new MigrationException(
+    'DEPENDENCY_BLOCKED',
+    `${model.name} waits for ${dependency.modelName}, whose migration is ${dependency.state}.`,
+    {
+      details: { modelId: model.id, modelName: model.name, path: [model.name, dependency.modelName] },
+      cause: haltedError(dependency),
+    },
+  );
+}

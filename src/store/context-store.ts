@@ -1,0 +1,65 @@
+import type { KeyValueDatabase, Transaction } from '../kv/kv.ts';
+import type { ContextScope } from '../migration/runtime.ts';
+import type { AnyModel } from '../model/define.ts';
+import type { ConfiguredModel } from '../records/configured-model.ts';
+import type { Fence } from '../records/fence.ts';
+import { createModelView } from '../records/model-view.ts';
+import type { RecordAccess } from '../records/record-access.ts';
+import { createRecordAccess } from '../records/record-access.ts';
+import { createGate } from './gate.ts';
+import type { Requests } from './request.ts';
+import { createRequests } from './request.ts';
+
+/**
+ * The requests of one step of a migration: they pass the gate of its own model, by the new definition. Every
+ * transaction checks that this node still owns the migration, and ends with the step.
+ */
+export function createContextRequests(
+  { migration, held, track }: ContextScope,
+  options: {
+    readonly findModel: (definition: AnyModel) => ConfiguredModel;
+    readonly assertOpen: () => void;
+  },
+): Requests {
+  const { runtime, model } = migration;
+  const database: Pick<KeyValueDatabase, 'transact'> = {
+    transact: (body, transactOptions) =>
+      track(() =>
+        runtime.database.transact(async (tx) => {
+          await held.lease.guard(tx);
+          return body(tx);
+        }, transactOptions),
+      ),
+  };
+  const target = held.stored.definitions.get(held.state.targetSchemaId);
+  const admit = (_tx: Transaction, asked: ConfiguredModel, fence: Fence) => {
+    if (asked.id !== model.id || target === undefined) return Promise.resolve(undefined);
+    const view = createModelView(model, { ...fence, keySpace: held.state.targetKeySpace }, target);
+    return Promise.resolve(touching(createRecordAccess(view), model, held.state.migrationId));
+  };
+  return createRequests({ database, gate: createGate({ admit }), ...options });
+}
+
+/** What is written marks the migration: there is no way back by itself any more. */
+function touching(access: RecordAccess, { keys }: ConfiguredModel, migrationId: string): RecordAccess {
+  const touch = (tx: Transaction) => tx.set(keys.touched, Buffer.from(migrationId));
+  return {
+    ...access,
+    add(tx, ...rest) {
+      touch(tx);
+      return access.add(tx, ...rest);
+    },
+    change(tx, ...rest) {
+      touch(tx);
+      return access.change(tx, ...rest);
+    },
+    put(tx, ...rest) {
+      touch(tx);
+      return access.put(tx, ...rest);
+    },
+    delete(tx, ...rest) {
+      touch(tx);
+      return access.delete(tx, ...rest);
+    },
+  };
+}

@@ -1,0 +1,244 @@
+import { hostname } from 'node:os';
+import { localBus } from '../cluster/local-bus.ts';
+import { ModelException, RequestException } from '../errors.ts';
+import type { KeyValueDatabase } from '../kv/kv.ts';
+import { auditLine, trimAuditEvents } from '../migration/audit.ts';
+import { readMetrics } from '../migration/counters.ts';
+import type { MigrationEventHub } from '../migration/events.ts';
+import { createMigrationEventHub } from '../migration/events.ts';
+import { FoundationDBMigrationLease } from '../migration/lease.ts';
+import type { MigrationNode } from '../migration/node-host.ts';
+import { readStatusIn } from '../migration/read-status.ts';
+import type { MigrationRuntime, ModelMigration } from '../migration/runtime.ts';
+import type { MigrationStatus } from '../migration/status.ts';
+import { createThrottle, unthrottled } from '../migration/throttle.ts';
+import type { AnyModel } from '../model/define.ts';
+import type { ModelOrder } from '../model/order.ts';
+import type { ResolvedModels } from '../model/resolve.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { ProcessPort } from '../ports/process.ts';
+import type { Random } from '../ports/random.ts';
+import type { ConfiguredModel } from '../records/configured-model.ts';
+import { createConfiguredModel } from '../records/configured-model.ts';
+import { createStoreKeys } from '../records/keys.ts';
+import { sweepGarbage } from '../records/garbage.ts';
+import { createSilentLogger } from '../telemetry/logger.ts';
+import { createMigrationMeters, silentMeters } from '../telemetry/meters.ts';
+import type { Gate } from './gate.ts';
+import { createGate } from './gate.ts';
+import type { CheckedOptions } from './options.ts';
+import type { ReadinessKeeper } from './readiness.ts';
+import type { Requests } from './request.ts';
+import { createRequests } from './request.ts';
+import type { TransformPool } from './shared-pool.ts';
+import { useSharedPool } from './shared-pool.ts';
+
+/** Time, chance and the process: real ones, or those of a simulation. */
+export interface Ports {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly process: ProcessPort;
+}
+
+/** An open store's parts. `open` puts them together, `FoundationDBDataStore` is their face. */
+export interface StoreCore {
+  readonly options: CheckedOptions;
+  readonly runtime: MigrationRuntime;
+  readonly migrations: Map<number, ModelMigration>;
+  /** By id, ascending. */
+  readonly models: readonly ConfiguredModel[];
+  readonly order: ModelOrder;
+  readonly gate: Gate;
+  readonly requests: Requests;
+  readonly hub: MigrationEventHub;
+  /** Aborted when the store closes: nothing new begins. */
+  readonly closing: AbortController;
+  /** Aborted when migrations shall end at their next boundary. */
+  readonly stopping: AbortController;
+  readonly findModel: (definition: AnyModel) => ConfiguredModel;
+  /** @throws ModelException MODEL_UNKNOWN */
+  readonly modelById: (modelId: number) => ConfiguredModel;
+  readonly assertOpen: () => void;
+  /** Clears in the background what publications left behind. */
+  sweep(model: ConfiguredModel): void;
+  node: MigrationNode | undefined;
+  readiness: ReadinessKeeper | undefined;
+  close(timeoutMs: number): Promise<void>;
+}
+
+/** What every `createContextStore` of a core needs from above; see `FoundationDBDataStore`. */
+export type MakeContextStore = (core: StoreCore, requests: Requests) => unknown;
+
+export interface CoreParts {
+  readonly options: CheckedOptions;
+  readonly database: KeyValueDatabase;
+  readonly resolved: ResolvedModels;
+  readonly order: ModelOrder;
+  readonly ports: Ports;
+  readonly createContextStore: (core: StoreCore) => MigrationRuntime['createContextStore'];
+}
+
+export function createCore(parts: CoreParts): StoreCore {
+  const { options, database, resolved, order, ports } = parts;
+  const { clock, random, process } = ports;
+  const keys = createStoreKeys(options.subspace);
+  const session = random.id();
+  process.sessions.add(session);
+  const ownPool = options.pool === undefined ? useSharedPool() : undefined;
+  const pool = (ownPool?.pool ?? options.pool) as TransformPool;
+  const ownBus = options.bus === undefined ? localBus() : undefined;
+  const logger = options.logger ?? createSilentLogger();
+  const meters =
+    options.registry === undefined
+      ? silentMeters
+      : createMigrationMeters(options.registry, options.storeName);
+  const closing = new AbortController();
+  const stopping = new AbortController();
+  const migrations = new Map<number, ModelMigration>();
+  const lastStatus = new Map<number, MigrationStatus>();
+  const sweeping = new Set<Promise<void>>();
+
+  const models = resolved.models.map((model) =>
+    createConfiguredModel(model, keys.model(model.id), resolved.referenceKeys),
+  );
+  const byId = new Map(models.map((model) => [model.id, model]));
+  const byDefinition = new Map(resolved.models.map(({ definition, id }) => [definition, byId.get(id)]));
+
+  const hub = createMigrationEventHub({
+    clock,
+    bus: options.bus ?? ownBus ?? localBus(),
+    subject: `godwit.${options.storeName}`,
+    persisted: options.persistMigrationAuditEvents,
+    reporter:
+      options.migrationAuditEventReporter ??
+      ((event) => {
+        if (options.logger === undefined) globalThis.process.stdout.write(`${auditLine(event)}\n`);
+        else options.logger.info(auditLine(event));
+      }),
+    logger,
+    meters,
+    readModel: (model) =>
+      database.transact(async (tx) => ({
+        status: await readStatusIn(tx, runtime, model),
+        metrics: await readMetrics(tx, model.keys),
+      })),
+    trim: (model) => trimAuditEvents(database, model.keys, options.migrationAuditLogMaxEntries),
+  });
+  hub.subscribe((event) => {
+    if (event.type === 'status') lastStatus.set(event.modelId, event.status);
+    const model = byId.get(event.modelId);
+    if (event.type !== 'audit' || event.event.type !== 'Completed' || model === undefined) return;
+    void core.readiness?.refresh().catch(() => undefined);
+    core.sweep(model);
+  });
+
+  const gate = createGate({
+    estimate(modelId) {
+      const etaMs = lastStatus.get(modelId)?.etaMs ?? null;
+      return { etaMs, retryAfterMs: etaMs === null ? undefined : etaMs / 4 };
+    },
+  });
+  const assertOpen = () => {
+    if (closing.signal.aborted) throw new RequestException('STORE_CLOSED', 'The store was closed.');
+  };
+  const findModel = (definition: AnyModel): ConfiguredModel => {
+    const model = byDefinition.get(definition);
+    if (model === undefined) throw unknownModel(definition.name, models);
+    return model;
+  };
+  const runtime: MigrationRuntime = {
+    database,
+    keys,
+    clock,
+    random,
+    pool,
+    lease:
+      options.migrationLease ??
+      new FoundationDBMigrationLease({
+        database,
+        keys,
+        session,
+        timeoutMs: options.migrationLeaseTimeoutMs,
+        heartbeatMs: options.migrationLeaseHeartbeatMs,
+        clock,
+        random,
+        process,
+      }),
+    events: hub,
+    logger,
+    meters,
+    nodeId: options.nodeId ?? `${hostname()}-${process.identity.pid}-${session.slice(0, 6)}`,
+    session,
+    heartbeatMs: options.migrationLeaseHeartbeatMs,
+    retryPolicy: options.migrationRetryPolicy,
+    verification: options.migrationVerification,
+    maxBackfillConcurrency: options.maxBackfillConcurrency,
+    throttle:
+      options.migrationMaxRecordsPerSecond === undefined
+        ? unthrottled
+        : createThrottle(clock, options.migrationMaxRecordsPerSecond),
+    migrations,
+    createContextStore: (scope) => parts.createContextStore(core)(scope),
+  };
+
+  let closed: Promise<void> | undefined;
+  const end = async (timeoutMs: number) => {
+    closing.abort();
+    stopping.abort();
+    await within(clock, timeoutMs, [core.node?.stop() ?? Promise.resolve(), ...sweeping]);
+    await hub.close();
+    await ownPool?.release();
+    await ownBus?.close();
+    process.sessions.delete(session);
+    await database.close();
+  };
+
+  const core: StoreCore = {
+    options,
+    runtime,
+    migrations,
+    models,
+    order,
+    gate,
+    requests: createRequests({ database, gate, findModel, assertOpen }),
+    hub,
+    closing,
+    stopping,
+    findModel,
+    modelById(modelId) {
+      const model = byId.get(modelId);
+      if (model === undefined) throw unknownModel(modelId, models);
+      return model;
+    },
+    assertOpen,
+    sweep(model) {
+      if (closing.signal.aborted) return;
+      const swept = sweepGarbage(database, model.keys, closing.signal).catch((error: unknown) => {
+        if (!closing.signal.aborted) logger.warn({ err: error, model: model.name }, 'garbage was not swept');
+      });
+      sweeping.add(swept);
+      void swept.finally(() => sweeping.delete(swept));
+    },
+    node: undefined,
+    readiness: undefined,
+    close: (timeoutMs) => (closed ??= end(timeoutMs)),
+  };
+  return core;
+}
+
+/** Waits for all of them, but no longer than that. */
+async function within(clock: Clock, timeoutMs: number, promises: readonly Promise<unknown>[]): Promise<void> {
+  let timer: unknown;
+  const tooLate = new Promise<void>((resolve) => {
+    timer = clock.setTimeout(resolve, timeoutMs, { ref: true });
+  });
+  await Promise.race([Promise.allSettled(promises), tooLate]);
+  clock.clearTimeout(timer);
+}
+
+function unknownModel(asked: string | number, models: readonly ConfiguredModel[]): ModelException {
+  const known = models.map(({ id, name }) => `${id} (${name})`).join(', ');
+  return new ModelException('MODEL_UNKNOWN', `There is no model ${asked}; there are ${known}.`, {
+    details: { model: asked },
+  });
+}

@@ -1,0 +1,268 @@
+import { MigrationException, RequestException } from '../errors.ts';
+import type { KeyValueDatabase } from '../kv/kv.ts';
+import { openDatabase } from '../kv/open.ts';
+import { createMigrationEffects } from '../migration/effects.ts';
+import { isBackfill } from '../migration/handlers.ts';
+import { startMigrationNode } from '../migration/node-host.ts';
+import { createTransformSetups } from '../migration/passes/transform-setups.ts';
+import type { ModelPlan, StoredModel } from '../migration/plan.ts';
+import { planModel, readStoredModel } from '../migration/plan.ts';
+import {
+  refuseMissingHandlers,
+  refuseMixedRecords,
+  refuseReferencedKeyChange,
+} from '../migration/preflight.ts';
+import { publishIfCompatible } from '../migration/publish-model.ts';
+import { migrationIdOf, readStatus } from '../migration/read-status.ts';
+import type { ModelMigration } from '../migration/runtime.ts';
+import { createState } from '../migration/state.ts';
+import type { MigrationStatus } from '../migration/status.ts';
+import { orderModels } from '../model/order.ts';
+import { referencesOf, resolveModels } from '../model/resolve.ts';
+import type { ConfiguredModel } from '../records/configured-model.ts';
+import { readGarbage } from '../records/garbage.ts';
+import { checkTransform } from '../records/load-transform.ts';
+import { createStoredForms } from '../records/stored-forms.ts';
+import { ensureStoreRow } from '../records/store-row.ts';
+import { haltedError } from './await-migration.ts';
+import type { CoreParts, Ports, StoreCore } from './core.ts';
+import { createCore } from './core.ts';
+import { createHandlerLookup } from './model-handlers.ts';
+import type { StoreOptions } from './options.ts';
+import { checkOptions } from './options.ts';
+import { keepReadiness } from './readiness.ts';
+import { throwIfAborted } from './request-error.ts';
+
+/** A model as `open` found it. */
+interface Survey {
+  readonly model: ConfiguredModel;
+  readonly stored: StoredModel | undefined;
+  readonly plan: ModelPlan;
+}
+
+/** Models published in one transaction: far below its 10 MB, whatever their definitions. */
+const modelsPerTransaction = 50;
+
+/**
+ * Opens a store, in this order: what can be refused without a database; what can be refused without writing; what is
+ * published as it is; and the migrations, for as long as the startup budget lasts.
+ */
+export async function openCore(
+  given: StoreOptions,
+  ports: Ports,
+  createContextStore: CoreParts['createContextStore'],
+): Promise<StoreCore> {
+  const options = checkOptions(given);
+  const { signal } = options;
+  throwIfAborted(signal);
+  const resolved = resolveModels(options.dataModelsById);
+  const order = orderModels(resolved.models);
+  const handlersOf = createHandlerLookup(
+    options,
+    resolved.models.map(({ data }) => data.name),
+  );
+  const database = await openDatabase(options.database, ports);
+  const core = createCore({ options, database, resolved, order, ports, createContextStore });
+  const onAbort = () => void core.close(closeTimeoutMs);
+  signal?.addEventListener('abort', onAbort, { once: true });
+  try {
+    await run(core, handlersOf, database);
+  } catch (error) {
+    await core.close(closeTimeoutMs);
+    throwIfAborted(signal);
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
+  }
+  return core;
+}
+
+/** How long closing waits for chunks and handlers under way. A chunk has 4 s at most. */
+export const closeTimeoutMs = 10_000;
+
+async function run(
+  core: StoreCore,
+  handlersOf: ReturnType<typeof createHandlerLookup>,
+  database: KeyValueDatabase,
+): Promise<void> {
+  const { runtime, models, closing } = core;
+  const { keys, random } = runtime;
+  const surveyed = await survey(core, models);
+  const migrationFor = ({ model, plan }: Survey): ModelMigration => ({
+    migrationId: migrationIdOf(plan) ?? model.name,
+    runtime,
+    model,
+    forms: createStoredForms(model.keys),
+    handlers: handlersOf(model.name),
+    stop: core.stopping.signal,
+    held: undefined,
+    trouble: undefined,
+    reason: undefined,
+    recoveries: 0,
+    startToTakeBack: undefined,
+  });
+  await refuseBeforeWriting(surveyed, migrationFor, models);
+
+  await database.transact((tx) => ensureStoreRow(tx, keys, random));
+  const unpublished = surveyed.filter(({ plan }) => plan.type === 'publish').map(({ model }) => model);
+  for (let at = 0; at < unpublished.length; at += modelsPerTransaction) {
+    const some = unpublished.slice(at, at + modelsPerTransaction);
+    await database.transact(async (tx) => {
+      for (const model of some) await publishIfCompatible(tx, model);
+    });
+  }
+  const published = unpublished.length === 0 ? [] : await survey(core, unpublished);
+  const all = surveyed.map((one) => published.find(({ model }) => model === one.model) ?? one);
+  const pending = core.order.order.flatMap(({ id }) =>
+    all.filter(({ model, plan }) => model.id === id && plan.type !== 'none' && plan.type !== 'publish'),
+  );
+  for (const one of pending) core.migrations.set(one.model.id, migrationFor(one));
+
+  core.readiness = await keepReadiness({
+    database,
+    clock: runtime.clock,
+    gate: core.gate,
+    models,
+    signal: closing.signal,
+  });
+  if (pending.length > 0) await migrate(core, pending);
+  await core.readiness.refresh();
+  if (closing.signal.aborted) throw new RequestException('STORE_CLOSED', 'The store was closed.');
+  for (const model of await modelsWithGarbage(core)) core.sweep(model);
+}
+
+async function survey(core: StoreCore, models: readonly ConfiguredModel[]): Promise<readonly Survey[]> {
+  const stored = await core.runtime.database.transact((tx) =>
+    Promise.all(models.map(({ keys }) => readStoredModel(tx, keys))),
+  );
+  return models.map((model, at) => ({
+    model,
+    stored: stored[at],
+    plan: planModel(stored[at], model),
+  }));
+}
+
+function modelsWithGarbage({ runtime, models }: StoreCore): Promise<readonly ConfiguredModel[]> {
+  return runtime.database.transact(async (tx) => {
+    const garbage = await Promise.all(models.map(({ keys }) => readGarbage(tx, keys)));
+    return models.filter((_, at) => (garbage[at]?.length ?? 0) > 0);
+  });
+}
+
+/** All that can be known to go wrong, before a key is written: the database stays as it was. */
+async function refuseBeforeWriting(
+  surveyed: readonly Survey[],
+  migrationFor: (survey: Survey) => ModelMigration,
+  models: readonly ConfiguredModel[],
+): Promise<void> {
+  const needy = surveyed.flatMap((one) => {
+    const { plan, stored, model } = one;
+    if (plan.type !== 'migrate' || stored === undefined) return [];
+    return [{ model, migration: migrationFor(one), reasons: plan.reasons, stored }];
+  });
+  refuseMissingHandlers(needy);
+  for (const { model, migration, stored } of needy) {
+    refuseReferencedKeyChange(model, stored, referringTo(model, models));
+    refuseMixedRecords(migration, stored);
+  }
+  await Promise.all(needy.map(({ migration, stored }) => refuseUnfitTransform(migration, stored)));
+}
+
+function referringTo(model: ConfiguredModel, models: readonly ConfiguredModel[]): readonly string[] {
+  return models
+    .filter((other) => other !== model)
+    .filter(({ data }) => referencesOf(data).some(({ to, weak }) => to === model.name && !weak))
+    .map(({ name }) => name);
+}
+
+/** Loads the module in a worker thread, where it will run. @throws MigrationException TRANSFORM_INVALID */
+async function refuseUnfitTransform(migration: ModelMigration, stored: StoredModel): Promise<void> {
+  const { handlers, runtime, model } = migration;
+  if (!isBackfill(handlers.backfill)) return;
+  const { fence } = stored;
+  const state = createState({
+    migrationId: migration.migrationId,
+    kind: 'migration',
+    revision: 0,
+    phase: 'Expand',
+    // Nothing is numbered yet: the records of a half-way migration to the same target have its schema id.
+    targetSchemaId: fence.target?.schemaId ?? fence.nextSchemaId,
+    targetKeySpace: fence.keySpace,
+    sourceKeySpaces: [fence.keySpace],
+    indexes: [],
+    transformHash: null,
+    intentRevision: 0,
+  });
+  const [setup] = createTransformSetups(migration, stored, state, handlers.backfill);
+  if (setup === undefined) return;
+  const { definition } = handlers.backfill.work.type === 'inline' ? handlers.backfill.work : {};
+  if (definition !== undefined) checkTransform(setup, definition);
+  if (setup.module === undefined) return;
+  const answer = await runtime.pool.run({ kind: 'check', setup });
+  if (answer.kind === 'checked') return;
+  const message = 'message' in answer ? answer.message : 'The worker answered another question.';
+  throw new MigrationException('TRANSFORM_INVALID', message, {
+    details: { modelId: model.id, modelName: model.name },
+  });
+}
+
+async function migrate(core: StoreCore, pending: readonly Survey[]): Promise<void> {
+  const { options, order, runtime, migrations, stopping } = core;
+  // A model waits only for those that need migration themselves.
+  const blocking = new Set(pending.filter(({ plan }) => plan.type !== 'index').map(({ model }) => model.id));
+  const models = pending.map(({ model, plan }) => {
+    const all = plan.type === 'index' ? [] : (order.dependencies.get(model.id) ?? []);
+    return { modelId: model.id, dependsOn: all.filter((id) => blocking.has(id)) };
+  });
+  for (const { modelId, dependsOn } of models) {
+    const migration = migrations.get(modelId);
+    if (migration === undefined || dependsOn.length === 0) continue;
+    const names = dependsOn.map((id) => core.modelById(id).name);
+    const message = `waits for ${names.join(', ')}`;
+    migration.reason = { code: 'dependency', message, sinceMs: runtime.clock.wallMs() };
+  }
+  core.node = startMigrationNode({
+    models,
+    effects: createMigrationEffects(migrations),
+    clock: runtime.clock,
+    maxParallel: options.migrationMaxParallelModels,
+    startupBudgetMs: options.migrationStartupBudgetMs,
+    continueInBackground: options.continueMigrationsInBackground,
+    stopWork: () => stopping.abort(),
+    onFault: (error) => runtime.logger.error({ err: error }, 'the node of a store failed'),
+  });
+  const started = await core.node.started;
+  if (started === 'spent') throw await budgetSpent(core, pending);
+  if (!options.continueMigrationsInBackground) await refuseHalted(core, pending);
+}
+
+async function budgetSpent(core: StoreCore, pending: readonly Survey[]): Promise<Error> {
+  const left = (await statusesOf(core, pending)).filter(({ state }) => state !== 'Idle');
+  const texts = left.map(({ modelName, state, phase }) => `${modelName} (${state}, ${phase ?? 'not begun'})`);
+  return new MigrationException(
+    'MIGRATION_PENDING',
+    `The startup budget of ${core.options.migrationStartupBudgetMs ?? 0} ms is spent, and models still need ` +
+      `migration: ${texts.join(', ')}. Nothing is lost: the next open goes on where this one stopped.`,
+    { details: { models: left } },
+  );
+}
+
+/** Without the background nobody would be there to go on when an operator resumes. */
+async function refuseHalted(core: StoreCore, pending: readonly Survey[]): Promise<void> {
+  const left = (await statusesOf(core, pending)).filter(({ state }) => state !== 'Idle');
+  const rank: readonly MigrationStatus['state'][] = ['Failed', 'Canceled', 'Paused'];
+  for (const state of rank) {
+    const halted = left.find((status) => status.state === state);
+    if (halted === undefined) continue;
+    if (halted.reason?.code === 'targetChanged') {
+      const { message } = halted.lastError ?? halted.reason;
+      throw new MigrationException('MIGRATION_TARGET_CHANGED', message, { details: { models: left } });
+    }
+    const error = haltedError(halted);
+    throw new MigrationException(error.code, error.message, { details: { ...error.details, models: left } });
+  }
+}
+
+function statusesOf({ runtime }: StoreCore, pending: readonly Survey[]): Promise<readonly MigrationStatus[]> {
+  return Promise.all(pending.map(({ model }) => readStatus(runtime, model)));
+}

@@ -1,0 +1,248 @@
+import type { Registry } from 'prom-client';
+import type { MessageBus } from '../cluster/bus.ts';
+import { ModelException } from '../errors.ts';
+import type { KeyValueDatabase } from '../kv/kv.ts';
+import type { MigrationAuditEventReporter } from '../migration/audit.ts';
+import type { Backfill } from '../migration/backfill-spec.ts';
+import type { MigrationHandler } from '../migration/handlers.ts';
+import type { MigrationLease } from '../migration/lease.ts';
+import type { RetryPolicy } from '../migration/retry.ts';
+import type { AnyModel } from '../model/define.ts';
+import type { AnyModels } from '../model/infer.ts';
+import type { WorkerPool } from '../ports/pool.ts';
+import type { Subspace } from '../records/keys.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { FoundationDBDataStore } from './store.ts';
+
+/** Names of the registered models. */
+export type ModelNames<Models extends AnyModels> = {
+  [Id in keyof Models]: Models[Id] extends AnyModel ? Models[Id]['name'] : never;
+}[keyof Models];
+
+/** One handler for all models, or one for each by its name; a model that is left out has none. */
+export type HandlerOption<Models extends AnyModels, Handler> =
+  Handler | { readonly [Name in ModelNames<Models>]?: Handler | undefined };
+
+type PhaseHandler = MigrationHandler<FoundationDBDataStore>;
+
+/** Options of `FoundationDBDataStore.open`. The README has the same in one table. */
+export interface StoreOptions<Models extends AnyModels = AnyModels> {
+  /** `'embedded:<directory>'`, `'memory:'`, or an opened database, which stays open when the store is closed. */
+  readonly database: string | KeyValueDatabase;
+  /** The tuple that every key of this store begins with; one element or more. */
+  readonly subspace: Subspace;
+  /** Token in subjects and metrics, [A-Za-z0-9_-]{1,64}. Default: the subspace joined by `-`. */
+  readonly storeName?: string | undefined;
+  /** The models of this program by their ids, which are positive integers and stay for ever. */
+  readonly dataModelsById: Models;
+
+  /** Before records are moved. Default none. */
+  readonly migrationExpandHandler?: HandlerOption<Models, PhaseHandler> | undefined;
+  /** Moves the records: `backfill(...)`, or a function. Default none. */
+  readonly migrationHandler?: HandlerOption<Models, PhaseHandler | Backfill> | undefined;
+  /** After the built-in verification, before the model is ready. Default none. */
+  readonly migrationVerifyHandler?: HandlerOption<Models, PhaseHandler> | undefined;
+  /** After verification, before publication. Default none. */
+  readonly migrationContractHandler?: HandlerOption<Models, PhaseHandler> | undefined;
+
+  /** How often a phase is tried before the migration fails. Default: no limit. */
+  readonly migrationRetryPolicy?: RetryPolicy | undefined;
+  /** How long `open` migrates before it hands over or gives up. Milliseconds from 0; default: no limit. */
+  readonly migrationStartupBudgetMs?: number | undefined;
+  /** What happens when the budget is spent: `open` returns and migrations go on, or it fails. Default false. */
+  readonly continueMigrationsInBackground?: boolean | undefined;
+  /** Models that are migrated side by side, 1 to 64. Default 2. */
+  readonly migrationMaxParallelModels?: number | undefined;
+  /** Ranges of one model that are moved side by side, 1 to 64. Default 4. */
+  readonly maxBackfillConcurrency?: number | undefined;
+  /** Records that this process moves per second at most, over all models. Above 0; default: no limit. */
+  readonly migrationMaxRecordsPerSecond?: number | undefined;
+  /** How records and index entries are checked before publication. `sampleRatio` above 0, to 1. Default `'full'`. */
+  readonly migrationVerification?: 'full' | 'off' | { readonly sampleRatio: number } | undefined;
+
+  /** Who may migrate. Default: the lease in the database. */
+  readonly migrationLease?: MigrationLease | undefined;
+  /** After this long without a heartbeat another node takes over. Milliseconds, 1,000 to 600,000. Default 10,000. */
+  readonly migrationLeaseTimeoutMs?: number | undefined;
+  /** Milliseconds between heartbeats, 50 to a third of the timeout. Default: a quarter of the timeout. */
+  readonly migrationLeaseHeartbeatMs?: number | undefined;
+
+  /** Keeps audit events in the database, for `migrationAuditEvents`. Default false. */
+  readonly persistMigrationAuditEvents?: boolean | undefined;
+  /** Audit events kept for each model, 1 to 1,000,000. Default 1,000. */
+  readonly migrationAuditLogMaxEntries?: number | undefined;
+  /** Receives each audit event after its commit. Default: one line each, through `logger` or to stdout. */
+  readonly migrationAuditEventReporter?: MigrationAuditEventReporter | undefined;
+
+  /** Carries status, audit and metrics events to others. Default: one that never leaves this process. */
+  readonly bus?: MessageBus | undefined;
+  /** A pino logger, or anything like it. Default: none. */
+  readonly logger?: Logger | undefined;
+  /** Where Prometheus metrics are registered. Default: none are kept. */
+  readonly registry?: Registry | undefined;
+  /** Threads for transforms, made by `createWorkerPool`; stays open. Default: one pool for all stores of the process. */
+  readonly pool?: WorkerPool | undefined;
+  /** This process, for people. 1 to 128 characters; default: host name, pid and a random part. */
+  readonly nodeId?: string | undefined;
+  /** Ends `open`, which then rejects with ABORTED. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+const isFunction = (value: unknown) => typeof value === 'function';
+const isBoolean = (value: unknown) => typeof value === 'boolean';
+const isObject = (value: unknown) => typeof value === 'object' && value !== null;
+const has = (value: unknown, ...methods: readonly string[]) =>
+  isObject(value) && methods.every((name) => isFunction(Reflect.get(value as object, name)));
+const isIn = (min: number, max: number) => (value: unknown) =>
+  typeof value === 'number' && value >= min && value <= max;
+const isIntegerIn = (min: number, max: number) => (value: unknown) =>
+  Number.isSafeInteger(value) && isIn(min, max)(value);
+
+interface Rule {
+  readonly holds: (value: unknown) => boolean;
+  /** Completes "<option> must be ...". */
+  readonly demand: string;
+}
+
+const rule = (holds: Rule['holds'], demand: string): Rule => ({ holds, demand });
+const handler = rule(
+  (value) => isFunction(value) || isObject(value),
+  'a function, or an object of them by model name',
+);
+
+const rules: { readonly [Name in keyof Required<StoreOptions>]: Rule } = {
+  database: rule(
+    (value) => typeof value === 'string' || has(value, 'transact', 'createTransaction'),
+    "'embedded:<directory>', 'memory:' or an opened database",
+  ),
+  subspace: rule(
+    (value) =>
+      Array.isArray(value) &&
+      value.length > 0 &&
+      value.every((element) => typeof element === 'string' || Number.isSafeInteger(element)),
+    'an array of one or more strings and integers',
+  ),
+  storeName: rule(
+    (value) => typeof value === 'string' && /^[A-Za-z0-9_-]{1,64}$/.test(value),
+    '1 to 64 of the characters A-Z, a-z, 0-9, _ and -',
+  ),
+  dataModelsById: rule(isObject, 'an object of models by id'),
+  migrationExpandHandler: handler,
+  migrationHandler: rule(handler.holds, 'backfill(...), a function, or an object of them by model name'),
+  migrationVerifyHandler: handler,
+  migrationContractHandler: handler,
+  migrationRetryPolicy: rule(isObject, 'an object'),
+  migrationStartupBudgetMs: rule(isIn(0, Number.MAX_SAFE_INTEGER), 'a number of milliseconds from 0'),
+  continueMigrationsInBackground: rule(isBoolean, 'true or false'),
+  migrationMaxParallelModels: rule(isIntegerIn(1, 64), 'an integer from 1 to 64'),
+  maxBackfillConcurrency: rule(isIntegerIn(1, 64), 'an integer from 1 to 64'),
+  migrationMaxRecordsPerSecond: rule(isIn(Number.MIN_VALUE, Number.MAX_VALUE), 'a number above 0'),
+  migrationVerification: rule(
+    (value) =>
+      value === 'full' ||
+      value === 'off' ||
+      (isObject(value) && isIn(Number.MIN_VALUE, 1)(Reflect.get(value as object, 'sampleRatio'))),
+    "'full', 'off' or { sampleRatio } above 0, to 1",
+  ),
+  migrationLease: rule((value) => has(value, 'acquire', 'explain'), 'a MigrationLease'),
+  migrationLeaseTimeoutMs: rule(isIn(1_000, 600_000), 'a number of milliseconds from 1,000 to 600,000'),
+  migrationLeaseHeartbeatMs: rule(isIn(50, 200_000), 'a number of milliseconds from 50'),
+  persistMigrationAuditEvents: rule(isBoolean, 'true or false'),
+  migrationAuditLogMaxEntries: rule(isIntegerIn(1, 1_000_000), 'an integer from 1 to 1,000,000'),
+  migrationAuditEventReporter: rule(isFunction, 'a function'),
+  bus: rule((value) => has(value, 'publish', 'subscribe', 'close'), 'a MessageBus'),
+  logger: rule((value) => has(value, 'debug', 'info', 'warn', 'error'), 'a pino logger'),
+  registry: rule((value) => has(value, 'getSingleMetric', 'registerMetric'), 'a prom-client Registry'),
+  pool: rule((value) => has(value, 'run', 'close'), 'a pool made by createWorkerPool'),
+  nodeId: rule(
+    (value) => typeof value === 'string' && value.length >= 1 && value.length <= 128,
+    '1 to 128 characters',
+  ),
+  signal: rule((value) => value instanceof AbortSignal, 'an AbortSignal'),
+};
+
+/** Names of all options: the README's table is checked against them. */
+export const storeOptionNames = Object.keys(rules) as readonly (keyof StoreOptions)[];
+
+const requiredOptions: readonly (keyof StoreOptions)[] = ['database', 'subspace', 'dataModelsById'];
+
+/** Options with their defaults, where those are numbers or flags. */
+export interface CheckedOptions extends StoreOptions {
+  readonly storeName: string;
+  readonly migrationRetryPolicy: RetryPolicy;
+  readonly continueMigrationsInBackground: boolean;
+  readonly migrationMaxParallelModels: number;
+  readonly maxBackfillConcurrency: number;
+  readonly migrationVerification: 'full' | 'off' | { readonly sampleRatio: number };
+  readonly migrationLeaseTimeoutMs: number;
+  readonly migrationLeaseHeartbeatMs: number;
+  readonly persistMigrationAuditEvents: boolean;
+  readonly migrationAuditLogMaxEntries: number;
+}
+
+/** @throws ModelException OPTION_INVALID with every problem in `details.problems` */
+export function checkOptions(options: StoreOptions): CheckedOptions {
+  if (!isObject(options)) throw invalid(['open takes an object of options']);
+  const timeoutMs = options.migrationLeaseTimeoutMs ?? 10_000;
+  const storeName = options.storeName ?? defaultName(options.subspace);
+  const problems = [
+    ...problemsOf(options),
+    ...retryProblems(options.migrationRetryPolicy),
+    ...(storeName === undefined ? ['storeName must be given: the subspace does not make a valid one'] : []),
+    ...(isIn(0, timeoutMs / 3)(options.migrationLeaseHeartbeatMs ?? 0)
+      ? []
+      : ['migrationLeaseHeartbeatMs must be at most a third of migrationLeaseTimeoutMs']),
+  ];
+  if (problems.length > 0 || storeName === undefined) throw invalid(problems);
+  return {
+    ...options,
+    storeName,
+    migrationRetryPolicy: options.migrationRetryPolicy ?? {},
+    continueMigrationsInBackground: options.continueMigrationsInBackground ?? false,
+    migrationMaxParallelModels: options.migrationMaxParallelModels ?? 2,
+    maxBackfillConcurrency: options.maxBackfillConcurrency ?? 4,
+    migrationVerification: options.migrationVerification ?? 'full',
+    migrationLeaseTimeoutMs: timeoutMs,
+    migrationLeaseHeartbeatMs: options.migrationLeaseHeartbeatMs ?? timeoutMs / 4,
+    persistMigrationAuditEvents: options.persistMigrationAuditEvents ?? false,
+    migrationAuditLogMaxEntries: options.migrationAuditLogMaxEntries ?? 1_000,
+  };
+}
+
+function problemsOf(options: StoreOptions): readonly string[] {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  const unknown = given.filter(([name]) => !(name in rules)).map(([name]) => `there is no option ${name}`);
+  const missing = requiredOptions
+    .filter((name) => options[name] === undefined)
+    .map((name) => `${name} is required: ${rules[name].demand}`);
+  const wrong = given.flatMap(([name, value]) => {
+    const { holds, demand } = rules[name as keyof StoreOptions] ?? rule(() => true, '');
+    return holds(value) ? [] : [`${name} must be ${demand}`];
+  });
+  return [...unknown, ...missing, ...wrong];
+}
+
+function retryProblems(policy: RetryPolicy | undefined): readonly string[] {
+  if (!isObject(policy)) return [];
+  const { maxAttempts, maxRetryOutcomes } = policy as RetryPolicy;
+  const problems: string[] = [];
+  if (maxAttempts !== undefined && !isIntegerIn(1, Number.MAX_SAFE_INTEGER)(maxAttempts)) {
+    problems.push('migrationRetryPolicy.maxAttempts must be an integer from 1');
+  }
+  if (maxRetryOutcomes !== undefined && !isIntegerIn(0, Number.MAX_SAFE_INTEGER)(maxRetryOutcomes)) {
+    problems.push('migrationRetryPolicy.maxRetryOutcomes must be an integer from 0');
+  }
+  return problems;
+}
+
+function defaultName(subspace: unknown): string | undefined {
+  if (!Array.isArray(subspace)) return undefined;
+  const name = subspace.join('-');
+  return rules.storeName.holds(name) ? name : undefined;
+}
+
+function invalid(problems: readonly string[]): ModelException {
+  return new ModelException('OPTION_INVALID', `The store cannot be opened: ${problems.join('; ')}.`, {
+    details: { problems },
+  });
+}

@@ -1,0 +1,362 @@
+import type { MigrationAuditEvent } from '../migration/audit.ts';
+import { readAuditEvents } from '../migration/audit.ts';
+import type { MigrationMetrics } from '../migration/counters.ts';
+import { readMetrics } from '../migration/counters.ts';
+import type { MigrationEvent } from '../migration/events.ts';
+import { isBackfill } from '../migration/handlers.ts';
+import { cancelMigration, pauseMigration, resetMigration, resumeMigration } from '../migration/operators.ts';
+import { planModel, readStoredModel } from '../migration/plan.ts';
+import type { QuarantinedRecord, QuarantineRetry } from '../migration/quarantine.ts';
+import { listQuarantined, retryQuarantined } from '../migration/quarantine.ts';
+import { readStatus } from '../migration/read-status.ts';
+import type { MigrationStatus } from '../migration/status.ts';
+import type { Reason } from '../model/compare.ts';
+import type { AnyModel } from '../model/define.ts';
+import type { AnyModels } from '../model/infer.ts';
+import { systemClock } from '../ports/clock.ts';
+import { systemProcess } from '../ports/process.ts';
+import { systemRandom } from '../ports/random.ts';
+import { ModelException } from '../errors.ts';
+import type { ConfiguredModel } from '../records/configured-model.ts';
+import type { AwaitMigrationOptions } from './await-migration.ts';
+import { awaitMigration } from './await-migration.ts';
+import { createContextRequests } from './context-store.ts';
+import type { Ports, StoreCore } from './core.ts';
+import { streamEvents } from './event-stream.ts';
+import { createHandlerLookup } from './model-handlers.ts';
+import type { RequestOptions } from './model-query.ts';
+import type { ModelStore } from './model-store.ts';
+import { closeTimeoutMs, openCore } from './open.ts';
+import type { StoreOptions } from './options.ts';
+import type { Readiness } from './readiness.ts';
+import { throwIfAborted } from './request-error.ts';
+import type { Requests, RequestTransaction } from './request.ts';
+
+/** One of the registered models. */
+export type ModelIn<Models extends AnyModels> = Extract<Models[keyof Models], AnyModel>;
+
+/** A model that has to be moved or filled before everything of its definition is there. */
+export interface PendingMigration {
+  readonly modelName: string;
+  readonly migrationId: string;
+  /** Why; empty for an index that is being built. */
+  readonly reasons: readonly Reason[];
+}
+
+export interface CloseOptions {
+  /** How long chunks and handlers under way are waited for. Milliseconds; default 10,000. */
+  readonly timeoutMs?: number | undefined;
+}
+
+export interface WhenReadyOptions {
+  /** Names of models. Default: all. */
+  readonly models?: readonly string[] | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Options of operator calls that change something. */
+export interface OperatorOptions {
+  /** Who asks; kept with the intent and in the audit. Default: the node's id. */
+  readonly by?: string | undefined;
+}
+
+/** `limit` of a list when none is given, and the largest one. */
+const listLimits = { default: 100, max: 10_000 } as const;
+
+/**
+ * Typed records on an ordered, transactional key-value store, and the migrations that bring them from the definitions
+ * that are stored to those that the program has.
+ */
+export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
+  readonly #core: StoreCore;
+  readonly #requests: Requests;
+  /** What a handler is given closes nothing. */
+  readonly #isBound: boolean;
+
+  private constructor(core: StoreCore, requests: Requests, isBound: boolean) {
+    this.#core = core;
+    this.#requests = requests;
+    this.#isBound = isBound;
+  }
+
+  /**
+   * Opens a store: compares the stored definitions with the program's, publishes what is compatible, and migrates what
+   * is not, in dependency order.
+   *
+   * @throws ModelException OPTION_INVALID, MODEL_INVALID, MODEL_UNKNOWN
+   * @throws MigrationException MIGRATION_CYCLE, MIGRATION_HANDLER_MISSING, MIGRATION_MIXED_RECORDS,
+   *   KEY_CHANGE_REFERENCED and TRANSFORM_INVALID before anything is written; MIGRATION_PENDING when the budget is spent;
+   *   MIGRATION_FAILED, MIGRATION_PAUSED, MIGRATION_CANCELED and MIGRATION_TARGET_CHANGED without the background
+   * @throws StorageException DATABASE_INVALID, STORAGE_FORMAT_NEWER, STORAGE_CORRUPT, and what the engine throws
+   * @throws RequestException ABORTED
+   */
+  static open<const M extends AnyModels>(options: StoreOptions<M>): Promise<FoundationDBDataStore<M>> {
+    const ports: Ports = { clock: systemClock, random: systemRandom, process: systemProcess };
+    return FoundationDBDataStore.openWith(options, ports);
+  }
+
+  /** The same with another clock, chance and process: for simulations. */
+  static async openWith<const M extends AnyModels>(
+    options: StoreOptions<M>,
+    ports: Ports,
+  ): Promise<FoundationDBDataStore<M>> {
+    const core = await openCore(options as StoreOptions, ports, (found) => (scope) => {
+      const requests = createContextRequests(scope, found);
+      return new FoundationDBDataStore(found, requests, true);
+    });
+    return new FoundationDBDataStore<M>(core, core.requests, false);
+  }
+
+  /** The records of a registered model. @throws ModelException MODEL_UNKNOWN */
+  model<M extends ModelIn<Models>>(definition: M): ModelStore<M> {
+    return this.#requests.model(definition);
+  }
+
+  /** Several operations in one transaction; see `RequestTransaction`. At least once where the database cannot tell. */
+  transact<T>(body: (tx: RequestTransaction) => Promise<T>, options?: RequestOptions): Promise<T> {
+    return this.#requests.transact(body, options);
+  }
+
+  /** From memory: it costs no transaction. */
+  readiness(): Readiness {
+    return this.#core.readiness?.current() ?? { ready: false, models: {} };
+  }
+
+  /** Resolves when the models are ready. @throws ModelException MODEL_UNKNOWN @throws RequestException ABORTED, STORE_CLOSED */
+  async whenReady({ models, signal }: WhenReadyOptions = {}): Promise<void> {
+    const { readiness, closing } = this.#core;
+    const names = models ?? this.#core.models.map(({ name }) => name);
+    const unknown = names.filter((name) => !this.#core.models.some((model) => model.name === name));
+    if (unknown.length > 0)
+      throw new ModelException('MODEL_UNKNOWN', `There is no model ${unknown.join(', ')}.`);
+    const isReady = () => names.every((name) => this.readiness().models[name]?.ready === true);
+    while (!isReady()) {
+      this.#core.assertOpen();
+      throwIfAborted(signal);
+      await new Promise<void>((resolve) => {
+        const signals = [closing.signal, ...(signal === undefined ? [] : [signal])];
+        const end = () => {
+          unsubscribe?.();
+          for (const one of signals) one.removeEventListener('abort', end);
+          resolve();
+        };
+        const unsubscribe = readiness?.subscribe(end);
+        for (const one of signals) one.addEventListener('abort', end, { once: true });
+      });
+    }
+  }
+
+  /** Status, audit and metrics events from now on, bounded: `seq` shows what was dropped. Ends when the store closes. */
+  migrationEvents(
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): AsyncIterable<MigrationEvent> {
+    const { hub, closing } = this.#core;
+    const signals = [closing.signal, ...(options.signal === undefined ? [] : [options.signal])];
+    return streamEvents(hub, signals);
+  }
+
+  /** By model id: what needs migration, or has an index that is being built, and why. */
+  async pendingMigrations(): Promise<ReadonlyMap<number, PendingMigration>> {
+    const { runtime, models } = this.#open();
+    const plans = await runtime.database.transact((tx) =>
+      Promise.all(
+        models.map(async (model) => {
+          const plan = planModel(await readStoredModel(tx, model.keys), model);
+          return { model, plan };
+        }),
+      ),
+    );
+    const pending = new Map<number, PendingMigration>();
+    for (const { model, plan } of plans) {
+      const modelName = model.name;
+      if (plan.type === 'migrate') {
+        const { migrationId, reasons } = plan;
+        pending.set(model.id, { modelName, migrationId, reasons });
+      } else if (plan.type === 'index') {
+        pending.set(model.id, { modelName, migrationId: plan.migrationId, reasons: [] });
+      } else if (plan.type === 'targetChanged') {
+        pending.set(model.id, { modelName, migrationId: plan.runningMigrationId, reasons: [] });
+      }
+    }
+    return pending;
+  }
+
+  /** Where a model stands, from the database. @throws ModelException MODEL_UNKNOWN */
+  async migrationStatus(modelId: number): Promise<MigrationStatus> {
+    const { runtime } = this.#open();
+    return readStatus(runtime, this.#core.modelById(modelId));
+  }
+
+  /** Of all models, those with nothing to do too, by id ascending. */
+  async migrationStatuses(): Promise<readonly MigrationStatus[]> {
+    const { runtime, models } = this.#open();
+    return Promise.all(models.map((model) => readStatus(runtime, model)));
+  }
+
+  /**
+   * Resolves at once when there is nothing to do, else when the model is published and this process can serve it.
+   *
+   * @throws MigrationException MIGRATION_FAILED, MIGRATION_CANCELED, DEPENDENCY_BLOCKED
+   * @throws RequestException STORE_CLOSED, TIMEOUT, ABORTED
+   * @throws ModelException MODEL_UNKNOWN
+   */
+  async awaitMigration(modelId: number, options: AwaitMigrationOptions = {}): Promise<void> {
+    const { runtime, closing } = this.#open();
+    const model = this.#core.modelById(modelId);
+    await awaitMigration(runtime, model, this.#dependenciesOf(model), options, closing.signal);
+    await this.#core.readiness?.refresh();
+  }
+
+  /**
+   * Stops a migration at its next chunk. Answers the status after the wish is written; it may not be obeyed yet.
+   *
+   * @throws MigrationException MIGRATION_NOT_PENDING @throws ModelException MODEL_UNKNOWN
+   */
+  pauseMigration(
+    modelId: number,
+    reason = 'Paused by operator',
+    options: OperatorOptions = {},
+  ): Promise<MigrationStatus> {
+    return this.#operate(pauseMigration, modelId, reason, options);
+  }
+
+  /**
+   * Lets a paused, canceled or failed migration go on, with fresh counters and the transform that the program has now.
+   *
+   * @throws MigrationException MIGRATION_NOT_PENDING @throws ModelException MODEL_UNKNOWN
+   */
+  resumeMigration(
+    modelId: number,
+    reason = 'Resumed by operator',
+    options: OperatorOptions = {},
+  ): Promise<MigrationStatus> {
+    return this.#operate(resumeMigration, modelId, reason, options);
+  }
+
+  /**
+   * Stops a migration until it is resumed. If it has written no record yet, the model serves its stored definition.
+   *
+   * @throws MigrationException MIGRATION_NOT_PENDING @throws ModelException MODEL_UNKNOWN
+   */
+  cancelMigration(
+    modelId: number,
+    reason = 'Canceled by operator',
+    options: OperatorOptions = {},
+  ): Promise<MigrationStatus> {
+    return this.#operate(cancelMigration, modelId, reason, options);
+  }
+
+  /**
+   * Ends a migration for good: its progress is forgotten, what it moved stays. If it has written no record yet, the
+   * model serves its stored definition; otherwise the next migration starts on mixed records.
+   *
+   * @throws MigrationException MIGRATION_NOT_PENDING @throws ModelException MODEL_UNKNOWN
+   */
+  resetMigration(
+    modelId: number,
+    reason = 'Reset by operator',
+    options: OperatorOptions = {},
+  ): Promise<MigrationStatus> {
+    return this.#operate(resetMigration, modelId, reason, options);
+  }
+
+  /** Counters of one model, or of all by id: cluster-wide and persisted. */
+  async migrationMetrics(modelId: number): Promise<MigrationMetrics>;
+  async migrationMetrics(): Promise<ReadonlyMap<number, MigrationMetrics>>;
+  async migrationMetrics(
+    modelId?: number,
+  ): Promise<MigrationMetrics | ReadonlyMap<number, MigrationMetrics>> {
+    const { runtime, models } = this.#open();
+    const read = (model: ConfiguredModel) => runtime.database.transact((tx) => readMetrics(tx, model.keys));
+    if (modelId !== undefined) return read(this.#core.modelById(modelId));
+    const all = await Promise.all(models.map(async (model) => [model.id, await read(model)] as const));
+    return new Map(all);
+  }
+
+  /** The latest persisted audit events of a model, oldest first; none where they are not kept. @param limit 1 to 10,000 */
+  async migrationAuditEvents(
+    modelId: number,
+    limit: number = listLimits.default,
+  ): Promise<readonly MigrationAuditEvent[]> {
+    const { runtime, options } = this.#open();
+    const model = this.#core.modelById(modelId);
+    checkLimit(limit);
+    if (!options.persistMigrationAuditEvents) return [];
+    return runtime.database.transact((tx) => readAuditEvents(tx, model.keys, limit));
+  }
+
+  /** Records that a migration set aside, without their contents. @param limit 1 to 10,000 */
+  async quarantined(
+    modelId: number,
+    limit: number = listLimits.default,
+  ): Promise<readonly QuarantinedRecord[]> {
+    const { runtime } = this.#open();
+    const model = this.#core.modelById(modelId);
+    checkLimit(limit);
+    return listQuarantined(runtime, model, limit);
+  }
+
+  /**
+   * Puts records in quarantine back through the transform that this program has, once the model is published.
+   *
+   * @throws MigrationException MIGRATION_PENDING, TRANSFORM_INVALID
+   */
+  async retryQuarantined(modelId: number): Promise<QuarantineRetry> {
+    const { runtime, options, models } = this.#open();
+    const model = this.#core.modelById(modelId);
+    const names = models.map(({ name }) => name);
+    const { backfill } = createHandlerLookup(options, names)(model.name);
+    return retryQuarantined(runtime, model, isBackfill(backfill) ? backfill : undefined);
+  }
+
+  /**
+   * No new requests; chunks under way are committed or dropped, leases released, waiters rejected with STORE_CLOSED,
+   * threads ended, and what the store opened is closed. Twice is fine.
+   */
+  async close({ timeoutMs = closeTimeoutMs }: CloseOptions = {}): Promise<void> {
+    if (!this.#isBound) await this.#core.close(timeoutMs);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #open(): StoreCore {
+    this.#core.assertOpen();
+    return this.#core;
+  }
+
+  async #operate(
+    operation: typeof pauseMigration,
+    modelId: number,
+    reason: string,
+    { by }: OperatorOptions,
+  ): Promise<MigrationStatus> {
+    const { runtime } = this.#open();
+    const model = this.#core.modelById(modelId);
+    if (typeof reason !== 'string') {
+      throw new ModelException('OPTION_INVALID', 'The reason of an operator call is text.');
+    }
+    return operation(runtime, model, { by: by ?? runtime.nodeId, reason });
+  }
+
+  /** All it depends on, also through others, nearest first. */
+  #dependenciesOf(model: ConfiguredModel): readonly ConfiguredModel[] {
+    const { order } = this.#core;
+    const seen = new Set<number>([model.id]);
+    const found: ConfiguredModel[] = [];
+    const waiting = [...(order.dependencies.get(model.id) ?? [])];
+    for (let id = waiting.shift(); id !== undefined; id = waiting.shift()) {
+      if (seen.has(id)) continue;
+      seen.add(id);
+      found.push(this.#core.modelById(id));
+      waiting.push(...(order.dependencies.get(id) ?? []));
+    }
+    return found;
+  }
+}
+
+function checkLimit(limit: number): void {
+  if (Number.isSafeInteger(limit) && limit >= 1 && limit <= listLimits.max) return;
+  throw new ModelException('OPTION_INVALID', `limit must be an integer from 1 to ${listLimits.max}.`);
+}
