@@ -1,8 +1,6 @@
-import type { TransformAnswer, TransformTask } from '../../workers/transform.ts';
 import { GodwitException, MigrationException } from '../errors.ts';
 import type { Transaction } from '../kv/kv.ts';
 import { isKeyChanged } from '../model/compare.ts';
-import type { WorkerPool } from '../ports/pool.ts';
 import type { Mutation } from '../records/chunk-format.ts';
 import { packRecords, readMutations } from '../records/chunk-format.ts';
 import { compileTransform } from '../records/chunk-transform.ts';
@@ -18,7 +16,7 @@ import { TupleReader } from '../records/tuple.ts';
 import type { Backfill } from './backfill-spec.ts';
 import type { StoredModel } from './plan.ts';
 import { readStoredModel } from './plan.ts';
-import type { MigrationRuntime } from './runtime.ts';
+import type { MigrationRuntime, TransformPool } from './runtime.ts';
 
 /** A record that a migration set aside. */
 export interface QuarantinedRecord {
@@ -192,11 +190,7 @@ async function transformed(
   return mutation ?? { op: 'set', ordinal: 0, key: recordKey, value: Buffer.from(bytes) };
 }
 
-async function inPool(
-  pool: WorkerPool<TransformTask, TransformAnswer>,
-  setup: TransformSetup,
-  chunk: ChunkInput,
-): Promise<ChunkResult> {
+async function inPool(pool: TransformPool, setup: TransformSetup, chunk: ChunkInput): Promise<ChunkResult> {
   const answer = await pool.run({ kind: 'transform', setup, chunk }, [chunk.records]);
   if (answer.kind === 'transformed') return answer.result;
   const message = 'message' in answer ? answer.message : 'The worker answered another question.';

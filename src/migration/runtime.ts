@@ -16,13 +16,16 @@ import type { RetryPolicy } from './retry.ts';
 import type { MigrationError, MigrationPhase, MigrationState } from './state.ts';
 import type { MigrationReason } from './status.ts';
 
+/** Threads that run what `workers/transform.ts` does. */
+export type TransformPool = WorkerPool<TransformTask, TransformAnswer>;
+
 /** What all migrations of one open store share. */
 export interface MigrationRuntime {
   readonly database: KeyValueDatabase;
   readonly keys: StoreKeys;
   readonly clock: Clock;
   readonly random: Random;
-  readonly pool: WorkerPool<TransformTask, TransformAnswer>;
+  readonly pool: TransformPool;
   readonly lease: MigrationLease;
   readonly events: MigrationEventHub;
   readonly logger: Logger;

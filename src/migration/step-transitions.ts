@@ -25,7 +25,7 @@ export async function startPhase(
   phase: MigrationPhase,
   work: { readonly isEmpty: boolean; readonly runsExpandHandler: boolean },
 ): Promise<Started> {
-  const { runtime, model } = migration;
+  const { runtime } = migration;
   const { maxAttempts = Number.POSITIVE_INFINITY } = runtime.retryPolicy;
   const isFresh = held.isFresh;
   const started = await transition<Started>(migration, held, async (tx, state, intent) => {

@@ -9,7 +9,7 @@ import { createMigrationEventHub } from '../migration/events.ts';
 import { FoundationDBMigrationLease } from '../migration/lease.ts';
 import type { MigrationNode } from '../migration/node-host.ts';
 import { readStatusIn } from '../migration/read-status.ts';
-import type { MigrationRuntime, ModelMigration } from '../migration/runtime.ts';
+import type { MigrationRuntime, ModelMigration, TransformPool } from '../migration/runtime.ts';
 import type { MigrationStatus } from '../migration/status.ts';
 import { createThrottle, unthrottled } from '../migration/throttle.ts';
 import type { AnyModel } from '../model/define.ts';
@@ -30,7 +30,6 @@ import type { CheckedOptions } from './options.ts';
 import type { ReadinessKeeper } from './readiness.ts';
 import type { Requests } from './request.ts';
 import { createRequests } from './request.ts';
-import type { TransformPool } from './shared-pool.ts';
 import { useSharedPool } from './shared-pool.ts';
 
 /** Time, chance and the process: real ones, or those of a simulation. */

@@ -1,4 +1,3 @@
-import type { Registry } from 'prom-client';
 import type { MessageBus } from '../cluster/bus.ts';
 import { ModelException } from '../errors.ts';
 import type { KeyValueDatabase } from '../kv/kv.ts';
@@ -12,6 +11,7 @@ import type { AnyModels } from '../model/infer.ts';
 import type { WorkerPool } from '../ports/pool.ts';
 import type { Subspace } from '../records/keys.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { Registry } from '../telemetry/meters.ts';
 import type { FoundationDBDataStore } from './store.ts';
 
 /** Names of the registered models. */

@@ -1,6 +1,8 @@
 import type { Registry } from 'prom-client';
 import { Counter, Gauge } from 'prom-client';
 
+export type { Registry };
+
 /** What this process does for migrations, counted where it happens. The cluster-wide, persisted counters are others. */
 export interface MigrationMeters {
   chunkCommitted(

@@ -1,8 +1,8 @@
 import type { TransformAnswer, TransformTask } from '../../../workers/transform.ts';
 import { MigrationException } from '../../errors.ts';
 import type { Clock } from '../../ports/clock.ts';
-import type { WorkerPool } from '../../ports/pool.ts';
 import { WorkerCrashed } from '../../ports/pool.ts';
+import type { TransformPool } from '../runtime.ts';
 
 /**
  * Where chunks are computed: on a worker thread, or in place where that may be and costs less than the crossing. The
@@ -15,7 +15,7 @@ export interface ChunkRunner<Chunk, Result> {
 
 export interface ChunkRunnerOptions<Chunk, Result> {
   readonly clock: Clock;
-  readonly pool: WorkerPool<TransformTask, TransformAnswer>;
+  readonly pool: TransformPool;
   /** Absent where the work must stay off the main thread: a user's module. */
   readonly inPlace?: ((chunk: Chunk) => Result) | undefined;
   /** Whether `inPlace` is the only way: a function that was given inline. Default false. */
