@@ -136,7 +136,7 @@ export function createStepContext(
           // Applied before, in an attempt whose result was unknown: the body's writes are the same again.
           const isApplied = tx.afterUnknownResult && state.revision === expected + 1;
           if (step !== undefined && !isApplied) {
-            if (state.revision !== expected) throw lost(held);
+            if (state.revision !== expected) throw advancedTwice(held);
             writeState(tx, model.keys, step);
           }
           advanced = step;
@@ -266,6 +266,15 @@ async function readPage(
       const { version, schemaId } = definition;
       return { record, version, schemaId, cursor: key.toString('base64') };
     }),
+  );
+}
+
+/** This node owns the migration, so it was its own handler that advanced in the meantime. */
+function advancedTwice({ state }: HeldMigration): MigrationException {
+  return new MigrationException(
+    'HANDLER_FAILED',
+    `Two transactions of a handler of ${state.migrationId} advanced at the same time; call advance in one at a time.`,
+    { details: { migrationId: state.migrationId } },
   );
 }
 

@@ -152,7 +152,7 @@ async function waitOut(
   const delayMs = Math.max(0, retryAtMs - runtime.clock.wallMs());
   const watching = watchForStop(migration, held);
   const signal = AbortSignal.any([watching.signal, stop, held.lease.lost]);
-  await eitherOf(runtime.clock, [], delayMs, signal);
+  await eitherOf(runtime.clock, [], delayMs, signal, { ref: true });
   watching.end();
   if (held.lease.lost.aborted) throw held.lease.lost.reason;
   return stop.aborted ? { type: 'stopped' } : undefined;
@@ -196,7 +196,8 @@ async function recover(migration: ModelMigration, error: unknown): Promise<WaitR
     return { type: 'halted', as: 'failed' };
   }
   migration.recoveries += 1;
-  await eitherOf(runtime.clock, [], backoffMs(migration.recoveries, runtime.random), stop);
+  const delayMs = backoffMs(migration.recoveries, runtime.random);
+  await eitherOf(runtime.clock, [], delayMs, stop, { ref: true });
   return stop.aborted ? { type: 'stopped' } : { type: 'over' };
 }
 

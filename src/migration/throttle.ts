@@ -16,7 +16,7 @@ export function createThrottle(clock: Clock, recordsPerSecond: number): Throttle
       const nowMs = clock.monotonicMs();
       const startMs = Math.max(nowMs, freeAtMs);
       freeAtMs = startMs + (records / recordsPerSecond) * 1_000;
-      if (startMs > nowMs) await eitherOf(clock, [], startMs - nowMs, signal);
+      if (startMs > nowMs) await eitherOf(clock, [], startMs - nowMs, signal, { ref: true });
     },
   };
 }

@@ -12,16 +12,18 @@ export interface WatchOptions<T> {
   readonly signal: AbortSignal;
   /** Milliseconds between two looks when no watch fires. Default 1,000. */
   readonly pollMs?: number | undefined;
+  /** Whether the process stays alive for it: somebody awaits the answer. Default false. */
+  readonly isAwaited?: boolean | undefined;
   /** Reads in the transaction that arms the watches, so nothing is missed. Undefined: go on watching. */
   readonly look: (tx: Transaction) => Promise<T | undefined>;
 }
 
 /**
  * Looks at the database until there is an answer: again whenever one of the keys changes, and now and then besides.
- * A database that cannot be read is asked again. Undefined when the signal aborts. Keeps no process alive.
+ * A database that cannot be read is asked again. Undefined when the signal aborts.
  */
 export async function watchUntil<T>(options: WatchOptions<T>): Promise<T | undefined> {
-  const { database, clock, keys, signal, pollMs = pollIntervalMs, look } = options;
+  const { database, clock, keys, signal, pollMs = pollIntervalMs, isAwaited = false, look } = options;
   while (!signal.aborted) {
     const armed = await lookOnce(database, keys, signal, look);
     if (armed.answer !== undefined) return armed.answer;
@@ -30,6 +32,7 @@ export async function watchUntil<T>(options: WatchOptions<T>): Promise<T | undef
       armed.watches.map(({ changed }) => changed),
       pollMs,
       signal,
+      { ref: isAwaited },
     );
     for (const watch of armed.watches) watch.cancel();
   }
@@ -56,12 +59,16 @@ async function lookOnce<T>(
   }
 }
 
-/** Resolves with the first of them, after `delayMs`, or when the signal aborts. Never rejects. */
+/**
+ * Resolves with the first of them, after `delayMs`, or when the signal aborts. Never rejects. Keeps the process alive
+ * only with `ref`: for waits that are work in progress.
+ */
 export function eitherOf(
   clock: Clock,
   promises: readonly Promise<unknown>[],
   delayMs: number,
   signal: AbortSignal,
+  options: { readonly ref: boolean } = { ref: false },
 ): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {
@@ -70,7 +77,7 @@ export function eitherOf(
       signal.removeEventListener('abort', end);
       resolve();
     };
-    const timer = clock.setTimeout(end, delayMs);
+    const timer = clock.setTimeout(end, delayMs, options);
     signal.addEventListener('abort', end, { once: true });
     for (const promise of promises) promise.then(end, end);
   });

@@ -39,6 +39,7 @@ export async function awaitMigration(
       clock,
       keys: all.flatMap(({ keys }) => [keys.fence, keys.state]),
       signal: AbortSignal.any(signals),
+      isAwaited: true,
       look: async (tx) => {
         const status = await readStatusIn(tx, runtime, model);
         if (status.state === 'Waiting' && status.reason?.code === 'dependency') {

@@ -65,9 +65,6 @@ export interface StoreCore {
   close(timeoutMs: number): Promise<void>;
 }
 
-/** What every `createContextStore` of a core needs from above; see `FoundationDBDataStore`. */
-export type MakeContextStore = (core: StoreCore, requests: Requests) => unknown;
-
 export interface CoreParts {
   readonly options: CheckedOptions;
   readonly database: KeyValueDatabase;

@@ -23,7 +23,7 @@ import type { ConfiguredModel } from '../records/configured-model.ts';
 import { readGarbage } from '../records/garbage.ts';
 import { checkTransform } from '../records/load-transform.ts';
 import { createStoredForms } from '../records/stored-forms.ts';
-import { ensureStoreRow } from '../records/store-row.ts';
+import { ensureStoreRow, readStoreRow } from '../records/store-row.ts';
 import { haltedError } from './await-migration.ts';
 import type { CoreParts, Ports, StoreCore } from './core.ts';
 import { createCore } from './core.ts';
@@ -87,6 +87,8 @@ async function run(
 ): Promise<void> {
   const { runtime, models, closing } = core;
   const { keys, random } = runtime;
+  // Rows of a newer format must not be taken for damage.
+  await database.transact((tx) => readStoreRow(tx, keys));
   const surveyed = await survey(core, models);
   const migrationFor = ({ model, plan }: Survey): ModelMigration => ({
     migrationId: migrationIdOf(plan) ?? model.name,

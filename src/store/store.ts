@@ -10,6 +10,7 @@ import type { QuarantinedRecord, QuarantineRetry } from '../migration/quarantine
 import { listQuarantined, retryQuarantined } from '../migration/quarantine.ts';
 import { readStatus } from '../migration/read-status.ts';
 import type { MigrationStatus } from '../migration/status.ts';
+import { eitherOf, pollIntervalMs } from '../migration/watch.ts';
 import type { Reason } from '../model/compare.ts';
 import type { AnyModel } from '../model/define.ts';
 import type { AnyModels } from '../model/infer.ts';
@@ -133,16 +134,13 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
     while (!isReady()) {
       this.#core.assertOpen();
       throwIfAborted(signal);
-      await new Promise<void>((resolve) => {
-        const signals = [closing.signal, ...(signal === undefined ? [] : [signal])];
-        const end = () => {
-          unsubscribe?.();
-          for (const one of signals) one.removeEventListener('abort', end);
-          resolve();
-        };
-        const unsubscribe = readiness?.subscribe(end);
-        for (const one of signals) one.addEventListener('abort', end, { once: true });
-      });
+      const signals = [closing.signal, ...(signal === undefined ? [] : [signal])];
+      const ended = new AbortController();
+      const unsubscribe = readiness?.subscribe(() => ended.abort());
+      const either = AbortSignal.any([ended.signal, ...signals]);
+      // The end is told; the time only keeps the process alive for whoever awaits this.
+      await eitherOf(this.#core.runtime.clock, [], pollIntervalMs, either, { ref: true });
+      unsubscribe?.();
     }
   }
 
