@@ -1,7 +1,10 @@
 import { isEmbedded, isModel } from './brand.ts';
-import { int32Limits, int64Limits, timestampLimits, wholeStringRegex } from './limits.ts';
+import { parseDay } from './calendar.ts';
+import type { DecimalTypeData } from './data.ts';
+import { fitsPrecision, maxPrecision, parseDecimal } from './decimal.ts';
+import { dateLimits, int32Limits, int64Limits, timestampLimits, wholeStringRegex } from './limits.ts';
 import { duplicates, nameProblems } from './names.ts';
-import { self } from './property.ts';
+import { isKeyKind, self } from './property.ts';
 import type { TypeSpec } from './property.ts';
 
 /** The problems of one type, in words that begin with `label`. */
@@ -21,12 +24,26 @@ export function typeProblems(label: string, type: TypeSpec | undefined): string[
       return valueProblems(label, type, timestampLimits, true);
     case 'int64':
       return int64Problems(label, type);
+    case 'date':
+      return dateProblems(label, type);
+    case 'decimal':
+      return decimalProblems(label, type);
     case 'bytes':
       return sizeProblems(label, type);
     case 'enum':
       return enumProblems(label, type);
     case 'list':
       return [...sizeProblems(label, type), ...typeProblems(`element of ${label}`, type.of)];
+    case 'set':
+      return [...sizeProblems(label, type), ...orderedProblems(`element of ${label}`, type.of)];
+    case 'map':
+      return [
+        ...sizeProblems(label, type),
+        ...orderedProblems(`key of ${label}`, type.key),
+        ...typeProblems(`value of ${label}`, type.of),
+      ];
+    case 'union':
+      return unionProblems(label, type);
     case 'embedded':
       return type.model === self || isModel(type.model) || isEmbedded(type.model)
         ? []
@@ -74,6 +91,47 @@ function int64Problems(label: string, limits: { readonly min?: string; readonly 
     return [`${label}: min and max must be values of its own type`];
   }
   return min > max ? [`${label}: min ${min} is above max ${max}`] : [];
+}
+
+function dateProblems(label: string, limits: { readonly min?: string; readonly max?: string }): string[] {
+  const { min = dateLimits.min, max = dateLimits.max } = limits;
+  if (parseDay(min) === undefined || parseDay(max) === undefined) {
+    return [`${label}: min and max must be days as text, such as "2026-02-28"`];
+  }
+  return min > max ? [`${label}: min ${min} is above max ${max}`] : [];
+}
+
+function decimalProblems(label: string, { precision, scale, min, max }: DecimalTypeData): string[] {
+  const isIn = (value: number, low: number, high: number) =>
+    Number.isSafeInteger(value) && value >= low && value <= high;
+  if (!isIn(precision, 1, maxPrecision)) {
+    return [`${label}: precision must be an integer from 1 to ${maxPrecision}`];
+  }
+  if (!isIn(scale, 0, precision)) return [`${label}: scale must be an integer from 0 to the precision`];
+  const limits = [min, max].map((limit) => (limit === undefined ? undefined : parseDecimal(limit, scale)));
+  const [low, high] = limits;
+  const fits = (given: string | undefined, limit: bigint | undefined) =>
+    given === undefined || (limit !== undefined && fitsPrecision(limit, precision));
+  if (!fits(min, low) || !fits(max, high)) return [`${label}: min and max must be values of its own type`];
+  return low !== undefined && high !== undefined && low > high
+    ? [`${label}: min ${min} is above max ${max}`]
+    : [];
+}
+
+/** Problems of a type whose values need an order, and to be told apart by what they are. */
+function orderedProblems(label: string, type: TypeSpec | undefined): string[] {
+  const problems = typeProblems(label, type);
+  if (type === undefined || problems.length > 0 || isKeyKind(type.kind)) return problems;
+  return [`${label} is of type ${type.kind}, which has no order`];
+}
+
+function unionProblems(label: string, type: TypeSpec & { readonly kind: 'union' }): string[] {
+  const { cases, reservedNumbers, reservedNames } = type;
+  const numbers = Object.fromEntries(Object.entries(cases).map(([name, { number }]) => [name, number]));
+  return [
+    ...enumProblems(label, { kind: 'enum', cases: numbers, reservedNumbers, reservedNames }),
+    ...Object.entries(cases).flatMap(([name, of]) => typeProblems(`case "${name}" of ${label}`, of.type)),
+  ];
 }
 
 function regexProblems(label: string, regex: string | undefined): string[] {

@@ -1,4 +1,5 @@
 import type { AnyEmbedded, AnyModel, EmbeddedOptions, IndexOptions, ModelOptions } from './define.ts';
+import { defaultableType, defaultProblem } from './check-default.ts';
 import { isKeyKind } from './property.ts';
 import type { Properties, Property, TypeSpec } from './property.ts';
 import { typeProblems } from './check-type.ts';
@@ -43,7 +44,18 @@ function propertyProblems(name: string, property: Property): readonly string[] {
   for (const alternative of property.alternativeNames ?? []) {
     problems.push(...nameProblems(`alternative name "${alternative}" of property "${name}"`, alternative));
   }
-  return [...problems, ...typeProblems(`property "${name}"`, property.type)];
+  const ofType = typeProblems(`property "${name}"`, property.type);
+  return [...problems, ...ofType, ...(ofType.length > 0 ? [] : defaultProblems(name, property))];
+}
+
+function defaultProblems(name: string, property: Property): string[] {
+  if (!property.hasDefault) return [];
+  const type = defaultableType(property.type);
+  if (type === undefined) {
+    return [`property "${name}" is of type ${property.type.kind}, which can have no default`];
+  }
+  const problem = defaultProblem(type, property.default);
+  return problem === undefined ? [] : [`default of property "${name}" ${problem}`];
 }
 
 function reservationProblems({ reservedNumbers = [], reservedNames = [] }: AnyEmbeddedOptions): string[] {
@@ -117,14 +129,16 @@ function indexProblems({ indexes = [], properties }: AnyModelOptions): string[] 
         continue;
       }
       const type: TypeSpec = property.type;
-      if (type.kind === 'list') lists += 1;
-      const element = type.kind === 'list' ? type.of : type;
+      const isMany = type.kind === 'list' || type.kind === 'set';
+      if (isMany) lists += 1;
+      const element = isMany ? type.of : type;
       if (!isKeyKind(element.kind)) {
-        const text = type.kind === 'list' ? `list of ${element.kind}` : type.kind;
+        const text = isMany ? `${type.kind} of ${element.kind}` : type.kind;
         problems.push(`${label} names property "${part}" of type ${text}, which cannot stand in an index`);
       }
     }
-    if (lists > 1) problems.push(`${label} names ${lists} lists; at most one property of an index is a list`);
+    if (lists > 1)
+      problems.push(`${label} names ${lists} lists or sets; at most one property of an index is one`);
   }
   return problems;
 }
@@ -134,7 +148,15 @@ function embeddedNameProblems(options: AnyEmbeddedOptions): string[] {
   const problems: string[] = [];
   const byName = new Map<string, AnyEmbedded | AnyModel>();
   const visit = (type: TypeSpec): void => {
-    if (type.kind === 'list') return visit(type.of);
+    if (type.kind === 'list' || type.kind === 'set') return visit(type.of);
+    if (type.kind === 'map') {
+      visit(type.key);
+      return visit(type.of);
+    }
+    if (type.kind === 'union') {
+      for (const { type: of } of Object.values(type.cases)) visit(of);
+      return;
+    }
     if (type.kind !== 'embedded' || typeof type.model === 'symbol') return;
     const { model } = type;
     const known = byName.get(model.name);

@@ -66,15 +66,33 @@ function compareProperty(
   if (names.length > 0) difference.allows(path, `has no alternative name ${names.join(', ')} any more`);
   if (property.required && !before.required) difference.breaks('required', path, 'is required now');
   if (!property.required && before.required) difference.allows(path, 'may be missing now');
+  if (property.default !== before.default) difference.allows(path, 'has another default now');
   compareValue({ stored: before.type, configured: property.type, path }, whole, difference);
 }
 
-/** Compares types through lists and embedded definitions. */
+/** Compares types through what they are made of. */
 function compareValue(pair: TypePair, whole: DefinitionPair, difference: Difference): void {
   const { stored, configured, path } = pair;
   compareType(pair, difference);
   if (stored.kind === 'list' && configured.kind === 'list') {
     compareValue({ stored: stored.of, configured: configured.of, path: `${path}[]` }, whole, difference);
+  }
+  if (stored.kind === 'set' && configured.kind === 'set') {
+    compareValue({ stored: stored.of, configured: configured.of, path: `${path}[]` }, whole, difference);
+  }
+  if (stored.kind === 'map' && configured.kind === 'map') {
+    const keys = { stored: stored.key, configured: configured.key, path: `${path}{key}` };
+    compareValue(keys, whole, difference);
+    const values = { stored: stored.of, configured: configured.of, path: `${path}{value}` };
+    compareValue(values, whole, difference);
+  }
+  if (stored.kind === 'union' && configured.kind === 'union') {
+    for (const [name, before] of Object.entries(stored.cases)) {
+      const after = configured.cases[name];
+      if (after?.number !== before.number) continue;
+      const types = { stored: before.type, configured: after.type, path: `${path}<${name}>` };
+      compareValue(types, whole, difference);
+    }
   }
   if (stored.kind === 'embedded' && configured.kind === 'embedded') {
     compareEmbedded(stored.model, configured.model, path, whole, difference);

@@ -1,6 +1,8 @@
-import type { EnumTypeData, TypeData } from './data.ts';
+import { parseDay } from './calendar.ts';
+import type { DecimalTypeData, EnumTypeData, TypeData, UnionTypeData } from './data.ts';
+import { parseDecimal } from './decimal.ts';
 import type { Difference } from './difference.ts';
-import { int32Limits, int64Limits, timestampLimits } from './limits.ts';
+import { dateLimits, int32Limits, int64Limits, timestampLimits } from './limits.ts';
 
 /** Two types of the same value. */
 export interface TypePair {
@@ -19,6 +21,10 @@ export function compareType(pair: TypePair, difference: Difference): void {
     compareCases(stored, configured, path, difference);
   } else if (stored.kind === 'reference' && configured.kind === 'reference') {
     compareReference(stored, configured, path, difference);
+  } else if (stored.kind === 'decimal' && configured.kind === 'decimal') {
+    compareDigits(stored, configured, path, difference);
+  } else if (stored.kind === 'union' && configured.kind === 'union') {
+    compareCases(numbersOfCases(stored), numbersOfCases(configured), path, difference);
   } else if (stored.kind !== configured.kind) {
     difference.breaks('type', path, `is of type ${configured.kind} now, was ${stored.kind}`);
   }
@@ -27,6 +33,8 @@ export function compareType(pair: TypePair, difference: Difference): void {
 /** Whether the same value may be written as other bytes in a key or an index. */
 export function hasOtherEncoding(stored: TypeData, configured: TypeData): boolean {
   if (stored.kind === 'list' && configured.kind === 'list') return hasOtherEncoding(stored.of, configured.of);
+  if (stored.kind === 'set' && configured.kind === 'set') return hasOtherEncoding(stored.of, configured.of);
+  if (stored.kind === 'decimal' && configured.kind === 'decimal') return stored.scale !== configured.scale;
   if (stored.kind === 'reference' && configured.kind === 'reference') return stored.to !== configured.to;
   if (stored.kind === 'enum' && configured.kind === 'enum') {
     return Object.entries(configured.cases).some(([name, number]) => {
@@ -60,20 +68,37 @@ function boundsOf(type: TypeData): Bounds {
         min: type.min === undefined ? int64Limits.min : BigInt(type.min),
         max: type.max === undefined ? int64Limits.max : BigInt(type.max),
       };
+    case 'date':
+      return { ...open, min: dayOf(type.min ?? dateLimits.min), max: dayOf(type.max ?? dateLimits.max) };
+    case 'decimal': {
+      const { scale, min, max } = type;
+      return {
+        ...open,
+        min: (min === undefined ? undefined : parseDecimal(min, scale)) ?? -Infinity,
+        max: (max === undefined ? undefined : parseDecimal(max, scale)) ?? Infinity,
+      };
+    }
     case 'string':
     case 'bytes':
     case 'list':
-      return { ...open, ...type };
+    case 'set':
+    case 'map':
+      return { ...open, minSize: type.minSize ?? 0, maxSize: type.maxSize ?? Infinity };
     case 'boolean':
     case 'enum':
     case 'embedded':
     case 'reference':
+    case 'union':
       return open;
   }
 }
 
+const dayOf = (text: string): number => parseDay(text) ?? 0;
+
 function compareLimits({ stored, configured, path }: TypePair, difference: Difference): void {
   if (stored.kind !== configured.kind) return;
+  // Scaled by different scales they are not to be compared; the scale is a reason of its own.
+  if (stored.kind === 'decimal' && configured.kind === 'decimal' && stored.scale !== configured.scale) return;
   const [before, after] = [boundsOf(stored), boundsOf(configured)];
   for (const limit of ['min', 'max', 'minSize', 'maxSize'] as const) {
     if (before[limit] === after[limit]) continue;
@@ -98,12 +123,26 @@ function compareRegex(
   else difference.breaks('regex', path, 'must match another regex now');
 }
 
-function compareCases(
-  stored: EnumTypeData,
-  configured: EnumTypeData,
+function compareDigits(
+  stored: DecimalTypeData,
+  configured: DecimalTypeData,
   path: string,
   difference: Difference,
 ): void {
+  for (const part of ['precision', 'scale'] as const) {
+    if (stored[part] === configured[part]) continue;
+    difference.breaks('type', path, `has another ${part} now: ${configured[part]}, was ${stored[part]}`);
+  }
+}
+
+type Cases = Pick<EnumTypeData, 'cases' | 'reservedNumbers' | 'reservedNames'>;
+
+function numbersOfCases({ cases, reservedNumbers, reservedNames }: UnionTypeData): Cases {
+  const numbers = Object.entries(cases).map(([name, { number }]) => [name, number] as const);
+  return { cases: Object.fromEntries(numbers), reservedNumbers, reservedNames };
+}
+
+function compareCases(stored: Cases, configured: Cases, path: string, difference: Difference): void {
   const namesByNumber = new Map(Object.entries(configured.cases).map(([name, number]) => [number, name]));
   for (const [name, number] of Object.entries(stored.cases)) {
     const after = configured.cases[name];

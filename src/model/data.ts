@@ -3,7 +3,7 @@
  * `defineModel` builds a typed definition; `definitionData` turns it into this normal form.
  */
 
-/** The type of one value. Sizes count UTF-16 code units (string), bytes (bytes) or elements (list). */
+/** The type of one value. Sizes count UTF-16 code units (string), bytes (bytes) or elements (list, set, map). */
 export type TypeData =
   | StringTypeData
   | { readonly kind: 'boolean' }
@@ -13,9 +13,16 @@ export type TypeData =
   | { readonly kind: 'float64'; readonly min?: number; readonly max?: number }
   /** Milliseconds since 1970; the value in a record is a `Date`. Limits in milliseconds since 1970. */
   | { readonly kind: 'timestamp'; readonly min?: number; readonly max?: number }
+  /** The value in a record is text such as `2026-02-28`. Limits likewise. */
+  | { readonly kind: 'date'; readonly min?: string; readonly max?: string }
+  | DecimalTypeData
   | { readonly kind: 'bytes'; readonly minSize?: number; readonly maxSize?: number }
   | EnumTypeData
   | { readonly kind: 'list'; readonly of: TypeData; readonly minSize?: number; readonly maxSize?: number }
+  /** The value in a record is a `Set`; its elements are of a type that has an order. */
+  | { readonly kind: 'set'; readonly of: TypeData; readonly minSize?: number; readonly maxSize?: number }
+  | MapTypeData
+  | UnionTypeData
   /** By name; the definition is in `DefinitionData.embedded`, so that recursion ends. */
   | { readonly kind: 'embedded'; readonly model: string }
   /** The value is the key of a record of `to`: bare where the key has one property, else an object of them. */
@@ -27,6 +34,32 @@ export interface StringTypeData {
   readonly maxSize?: number;
   /** Source of a regular expression (flag `u`) that the whole string has to match. */
   readonly regex?: string;
+}
+
+/** Exact numbers: `precision` digits in all, `scale` of them behind the point. Limits as text, as the values are. */
+export interface DecimalTypeData {
+  readonly kind: 'decimal';
+  readonly precision: number;
+  readonly scale: number;
+  readonly min?: string;
+  readonly max?: string;
+}
+
+/** The value in a record is a `Map`; its keys are of a type that has an order. */
+export interface MapTypeData {
+  readonly kind: 'map';
+  readonly key: TypeData;
+  readonly of: TypeData;
+  readonly minSize?: number;
+  readonly maxSize?: number;
+}
+
+export interface UnionTypeData {
+  readonly kind: 'union';
+  /** Each case by name, with its stable number. The value in a record is `{ case, value }`. */
+  readonly cases: Readonly<Record<string, { readonly number: number; readonly type: TypeData }>>;
+  readonly reservedNumbers: readonly number[];
+  readonly reservedNames: readonly string[];
 }
 
 export interface EnumTypeData {
@@ -45,6 +78,8 @@ export interface PropertyData {
   readonly number: number;
   readonly type: TypeData;
   readonly required: boolean;
+  /** What a record gets that is written without a value. As limits are: text for int64, milliseconds for timestamp. */
+  readonly default?: string | number | boolean;
   /** Former names, sorted. */
   readonly alternativeNames: readonly string[];
 }

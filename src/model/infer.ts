@@ -15,7 +15,18 @@ type Resolved<Value, P extends Properties> = Value extends Self
   ? RecordOfProperties<P>
   : Value extends readonly (infer Element)[]
     ? readonly Resolved<Element, P>[]
-    : Value;
+    : Value extends ReadonlyMap<infer Key, infer Inner>
+      ? ReadonlyMap<Key, Resolved<Inner, P>>
+      : Value extends { readonly case: infer Case; readonly value: infer Inner }
+        ? keyof Value extends 'case' | 'value'
+          ? { readonly case: Case; readonly value: Resolved<Inner, P> }
+          : Value
+        : Value;
+
+/** Names of properties that a record must be written with: required ones without a default. */
+type DemandedNames<P extends Properties> = {
+  [Name in RequiredNames<P>]: [P[Name]['hasDefault']] extends [true] ? never : Name;
+}[RequiredNames<P>];
 
 /** The record type of a set of properties. */
 export type RecordOfProperties<P extends Properties> = string extends keyof P
@@ -29,8 +40,17 @@ export type RecordOfProperties<P extends Properties> = string extends keyof P
 /** A record as it is read: `RecordOf<typeof City>`. */
 export type RecordOf<M extends AnyModel | AnyEmbedded> = RecordOfProperties<M['properties']>;
 
-/** A record as it is written: `InputOf<typeof City>`. */
-export type InputOf<M extends AnyModel | AnyEmbedded> = RecordOfProperties<M['properties']>;
+/** What a record of a set of properties is written as. */
+export type InputOfProperties<P extends Properties> = string extends keyof P
+  ? RecordData
+  : Flatten<
+      { [Name in DemandedNames<P>]: Resolved<ValueIn<P[Name]>, P> } & {
+        [Name in Exclude<keyof P, DemandedNames<P>>]?: Resolved<ValueIn<P[Name]>, P> | undefined;
+      }
+    >;
+
+/** A record as it is written: `InputOf<typeof City>`. Properties with a default may be left out. */
+export type InputOf<M extends AnyModel | AnyEmbedded> = InputOfProperties<M['properties']>;
 
 /** One property of a key whose model is known by name only. */
 export type KeyScalar = string | number | bigint | boolean | Date | Uint8Array;

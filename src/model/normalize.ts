@@ -47,9 +47,16 @@ function propertyData(
   owner: AnyEmbedded,
   embedded: Map<string, EmbeddedData>,
 ): PropertyData {
-  const { number, required, alternativeNames } = property;
+  const { number, required, alternativeNames, default: given } = property;
   const type = typeData(property.type, `${owner.name}.${name}`, owner, embedded);
-  return { name, number, type, required, alternativeNames: sorted(alternativeNames) };
+  return {
+    name,
+    number,
+    type,
+    required,
+    ...(given === undefined ? {} : { default: given }),
+    alternativeNames: sorted(alternativeNames),
+  };
 }
 
 function typeData(
@@ -67,7 +74,28 @@ function typeData(
         reservedNames: sorted(type.reservedNames),
       };
     case 'list':
+    case 'set':
       return { ...type, of: typeData(type.of, path, owner, embedded) };
+    case 'map':
+      return {
+        ...type,
+        key: typeData(type.key, path, owner, embedded),
+        of: typeData(type.of, path, owner, embedded),
+      };
+    case 'union':
+      return {
+        kind: 'union',
+        cases: Object.fromEntries(
+          Object.entries(type.cases)
+            .sort(([, left], [, right]) => left.number - right.number)
+            .map(([name, { number, type: of }]) => [
+              name,
+              { number, type: typeData(of, path, owner, embedded) },
+            ]),
+        ),
+        reservedNumbers: sorted(type.reservedNumbers),
+        reservedNames: sorted(type.reservedNames),
+      };
     case 'embedded': {
       const model = typeof type.model === 'symbol' ? owner : type.model;
       if (!embedded.has(model.name)) {
@@ -90,6 +118,8 @@ function typeData(
     case 'int64':
     case 'float64':
     case 'timestamp':
+    case 'date':
+    case 'decimal':
     case 'bytes':
       return { ...type };
   }

@@ -1,5 +1,5 @@
 import type { AnyEmbedded, AnyModel } from './define.ts';
-import type { EnumTypeData, StringTypeData, TypeKind } from './data.ts';
+import type { DecimalTypeData, EnumTypeData, StringTypeData, TypeKind } from './data.ts';
 
 /**
  * What the constructors (`string`, `float64`, ...) build and `defineModel` takes: a type with its constraints, and
@@ -22,11 +22,16 @@ export interface Property<
   Value = unknown,
   Required extends boolean = boolean,
   Kind extends TypeKind = TypeKind,
+  HasDefault extends boolean = boolean,
 > {
   readonly kind: Kind;
   readonly type: TypeSpec;
   readonly number: number;
   readonly required: Required;
+  /** Whether records may be written without a value and get the default. */
+  readonly hasDefault: HasDefault;
+  /** As in `PropertyData`; absent where there is none. */
+  readonly default?: string | number | boolean;
   readonly alternativeNames: readonly string[];
   /** For the compiler only; never there. */
   readonly [valueType]?: Value;
@@ -55,6 +60,14 @@ export interface OptionalOptions extends PropertyOptions {
   readonly required?: false | undefined;
 }
 
+/** Options of a property that gets a value where a record is written without one. */
+export interface DefaultOptions<Value> extends PropertyOptions {
+  /** Default false: without it, readers reckon with records from before the default. */
+  readonly required?: boolean | undefined;
+  /** Filled in when a record is added, put or moved; never when one is read. Of a scalar type. */
+  readonly default: Value;
+}
+
 /** Options of an element type. */
 export interface ElementOptions {
   readonly number?: undefined;
@@ -69,9 +82,29 @@ export type TypeSpec =
   | { readonly kind: 'boolean' }
   | { readonly kind: 'int32' | 'float64' | 'timestamp'; readonly min?: number; readonly max?: number }
   | { readonly kind: 'int64'; readonly min?: string; readonly max?: string }
+  | { readonly kind: 'date'; readonly min?: string; readonly max?: string }
+  | DecimalTypeData
   | { readonly kind: 'bytes'; readonly minSize?: number; readonly maxSize?: number }
   | EnumTypeData
-  | { readonly kind: 'list'; readonly of: TypeSpec; readonly minSize?: number; readonly maxSize?: number }
+  | {
+      readonly kind: 'list' | 'set';
+      readonly of: TypeSpec;
+      readonly minSize?: number;
+      readonly maxSize?: number;
+    }
+  | {
+      readonly kind: 'map';
+      readonly key: TypeSpec;
+      readonly of: TypeSpec;
+      readonly minSize?: number;
+      readonly maxSize?: number;
+    }
+  | {
+      readonly kind: 'union';
+      readonly cases: Readonly<Record<string, { readonly number: number; readonly type: TypeSpec }>>;
+      readonly reservedNumbers: readonly number[];
+      readonly reservedNames: readonly string[];
+    }
   | { readonly kind: 'embedded'; readonly model: AnyModel | AnyEmbedded | Self }
   | { readonly kind: 'reference'; readonly to: ReferenceTarget; readonly weak: boolean };
 
@@ -94,6 +127,8 @@ export const keyKinds = [
   'int64',
   'float64',
   'timestamp',
+  'date',
+  'decimal',
   'bytes',
   'enum',
   'reference',

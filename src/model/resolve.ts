@@ -89,7 +89,9 @@ export interface ReferenceUse {
 export function referencesOf(data: DefinitionData): readonly ReferenceUse[] {
   const uses: ReferenceUse[] = [];
   const visit = (type: TypeData, path: string): void => {
-    if (type.kind === 'list') visit(type.of, path);
+    if (type.kind === 'list' || type.kind === 'set' || type.kind === 'map') visit(type.of, path);
+    if (type.kind === 'map') visit(type.key, path);
+    if (type.kind === 'union') for (const of of Object.values(type.cases)) visit(of.type, path);
     if (type.kind === 'reference') uses.push({ path, to: type.to, weak: type.weak });
   };
   const owners: readonly EmbeddedData[] = [data, ...Object.values(data.embedded)];

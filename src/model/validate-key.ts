@@ -45,6 +45,9 @@ function partCheck(type: TypeData, references: ReferenceKeys): Check {
     case 'reference':
       return keyCheck(type.to, references);
     case 'list':
+    case 'set':
+    case 'map':
+    case 'union':
     case 'embedded':
       throw new TypeError(`a value of type ${type.kind} cannot stand in a key`);
     case 'string':
@@ -53,6 +56,8 @@ function partCheck(type: TypeData, references: ReferenceKeys): Check {
     case 'int64':
     case 'float64':
     case 'timestamp':
+    case 'date':
+    case 'decimal':
     case 'bytes':
       return scalarCheck(type);
   }

@@ -1,12 +1,17 @@
 import { isInstant } from '../ports/instant.ts';
-import type { EnumTypeData, StringTypeData, TypeData } from './data.ts';
+import { parseDay } from './calendar.ts';
+import type { DecimalTypeData, EnumTypeData, StringTypeData, TypeData } from './data.ts';
+import { fitsPrecision, formatDecimal, parseDecimal } from './decimal.ts';
 import { int32Limits, int64Limits, wholeStringRegex } from './limits.ts';
 import { fine, violated } from './violation.ts';
 import type { Check, Violation } from './violation.ts';
 
 /** Checks of the types that contain no other type. */
 
-type ScalarTypeData = Exclude<TypeData, { readonly kind: 'enum' | 'list' | 'embedded' | 'reference' }>;
+type ScalarTypeData = Exclude<
+  TypeData,
+  { readonly kind: 'enum' | 'list' | 'set' | 'map' | 'union' | 'embedded' | 'reference' }
+>;
 
 /** Compiles the check of one scalar type. */
 export function scalarCheck(type: ScalarTypeData): Check {
@@ -23,6 +28,10 @@ export function scalarCheck(type: ScalarTypeData): Check {
       return int64Check(type);
     case 'timestamp':
       return timestampCheck(type);
+    case 'date':
+      return dateCheck(type);
+    case 'decimal':
+      return decimalCheck(type);
     case 'bytes':
       return bytesCheck(type);
   }
@@ -35,6 +44,7 @@ const noInt32 = violated('type', 'must be an integer from -2147483648 to 2147483
 const noFloat64 = violated('type', 'must be a finite number');
 const noInt64 = violated('type', 'must be a bigint from -2^63 to 2^63 - 1');
 const noTimestamp = violated('type', 'must be a valid Date');
+const noDate = violated('type', 'must be a day as text, such as "2026-02-28"');
 const noBytes = violated('type', 'must be a Uint8Array');
 
 /** A string that UTF-8 can hold. (Node 20 has the method, the compiler's library of its time not yet.) */
@@ -88,6 +98,35 @@ function int64Check({ min, max }: Limits<string>): Check {
 function timestampCheck(limits: Limits<number>): Check {
   const range = rangeCheck(limits, (limit) => `${limit} ms since 1970`);
   return (value) => (isInstant(value) ? range(value.getTime()) : noTimestamp);
+}
+
+function dateCheck({ min, max }: Limits<string>): Check {
+  const below = violated('min', `must be ${min} or later`);
+  const above = violated('max', `must be ${max} or earlier`);
+  return (value) => {
+    if (typeof value !== 'string' || parseDay(value) === undefined) return noDate;
+    // Days as text sort as they follow each other.
+    if (min !== undefined && value < min) return below;
+    return max !== undefined && value > max ? above : fine;
+  };
+}
+
+function decimalCheck({ precision, scale, min, max }: DecimalTypeData): Check {
+  const noDecimal = violated(
+    'type',
+    `must be a decimal number as text with at most ${scale} digits behind the point`,
+  );
+  const tooLong = violated('precision', `must have at most ${precision - scale} digits before the point`);
+  const limits = {
+    ...(min === undefined ? {} : { min: parseDecimal(min, scale) ?? 0n }),
+    ...(max === undefined ? {} : { max: parseDecimal(max, scale) ?? 0n }),
+  };
+  const range = rangeCheck<bigint>(limits, (limit) => formatDecimal(limit, scale));
+  return (value) => {
+    const scaled = typeof value === 'string' ? parseDecimal(value, scale) : undefined;
+    if (scaled === undefined) return noDecimal;
+    return fitsPrecision(scaled, precision) ? range(scaled) : tooLong;
+  };
 }
 
 function bytesCheck(type: TypeData & { readonly kind: 'bytes' }): Check {

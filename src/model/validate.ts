@@ -1,5 +1,6 @@
 import type { DefinitionData, PropertiesData, PropertyData, RecordData, ReferenceKeys } from './data.ts';
-import type { TypeData } from './data.ts';
+import { isInstant } from '../ports/instant.ts';
+import type { MapTypeData, TypeData, UnionTypeData } from './data.ts';
 import { at, fine, isObject, maxViolations, violated } from './violation.ts';
 import type { Check, Violation } from './violation.ts';
 import { enumCheck, scalarCheck, sizeChecks } from './validate-scalar.ts';
@@ -32,6 +33,40 @@ export function createValidator(data: DefinitionData, options: ValidatorOptions 
   const compiler = new Compiler(data, options);
   const check = compiler.record(data, new Set(options.tolerate));
   return (record) => check(record, 0);
+}
+
+const noSet = violated('type', 'must be a Set');
+const noMap = violated('type', 'must be a Map');
+const noUnion = violated('type', 'must be an object of case and value');
+const required = violated('required', 'is required');
+const notDistinct = violated('distinct', 'must not have two equal elements or keys');
+
+function withMore(
+  found: readonly Violation[],
+  part: string,
+  more: readonly Violation[],
+): readonly Violation[] {
+  return more === fine ? found : [...found, ...at(part, more)];
+}
+
+/** JavaScript tells a `Date` or bytes apart by identity; a set and a map must not hold one value twice. */
+function distinct(values: Iterable<unknown>): readonly Violation[] {
+  const seen = new Set<string>();
+  for (const value of values) {
+    if (typeof value !== 'object') continue;
+    const text = textOf(value);
+    if (seen.has(text)) return notDistinct;
+    seen.add(text);
+  }
+  return fine;
+}
+
+function textOf(value: unknown): string {
+  if (value instanceof Uint8Array) return `bytes ${Buffer.from(value).toString('hex')}`;
+  if (isInstant(value)) return `instant ${value.getTime()}`;
+  if (!isObject(value)) return `${typeof value} ${String(value)}`;
+  const parts = Object.entries(value).sort(([left], [right]) => (left < right ? -1 : 1));
+  return `{${parts.map(([name, part]) => `${name} ${textOf(part)}`).join(', ')}}`;
 }
 
 class Compiler {
@@ -89,6 +124,12 @@ class Compiler {
         return enumCheck(type, this.#unknownCases);
       case 'list':
         return this.#list(type);
+      case 'set':
+        return this.#set(type);
+      case 'map':
+        return this.#map(type);
+      case 'union':
+        return this.#union(type);
       case 'embedded':
         return this.#embeddedRecord(type.model);
       case 'reference':
@@ -99,9 +140,64 @@ class Compiler {
       case 'int64':
       case 'float64':
       case 'timestamp':
+      case 'date':
+      case 'decimal':
       case 'bytes':
         return scalarCheck(type);
     }
+  }
+
+  #set(type: TypeData & { readonly kind: 'set' }): Check {
+    const element = this.type(type.of);
+    const size = sizeChecks(type, 'elements');
+    return (value, depth) => {
+      if (!(value instanceof Set)) return noSet;
+      let found = size(value.size);
+      for (const [index, one] of [...value].entries()) {
+        if (found.length >= maxViolations) break;
+        const more = element(one, depth);
+        if (more !== fine) found = [...found, ...at(`[${index}]`, more)];
+      }
+      return found === fine ? distinct(value) : found;
+    };
+  }
+
+  #map(type: MapTypeData): Check {
+    const key = this.type(type.key);
+    const inner = this.type(type.of);
+    const size = sizeChecks(type, 'entries');
+    return (value, depth) => {
+      if (!(value instanceof Map)) return noMap;
+      let found = size(value.size);
+      let index = 0;
+      for (const [name, one] of value) {
+        if (found.length >= maxViolations) break;
+        // Keys are data: they are told by their place.
+        found = withMore(found, `{key ${index}}`, key(name, depth));
+        found = withMore(found, `{value ${index}}`, inner(one, depth));
+        index += 1;
+      }
+      return found === fine ? distinct(value.keys()) : found;
+    };
+  }
+
+  #union({ cases }: UnionTypeData): Check {
+    const checks = new Map(Object.entries(cases).map(([name, { type }]) => [name, this.type(type)]));
+    const numbers = new Set(Object.values(cases).map(({ number }) => number));
+    const noCase = at('case', violated('case', `must be one of ${[...checks.keys()].join(', ')}`));
+    const extra = violated('unknown', 'must have the properties case and value, and no others');
+    return (value, depth) => {
+      if (!isObject(value)) return noUnion;
+      if (Object.keys(value).some((name) => name !== 'case' && name !== 'value')) return extra;
+      const { case: name } = value;
+      const isUnknown = typeof name === 'number' && Number.isInteger(name) && !numbers.has(name);
+      // What a newer program wrote was read as a number, and is written back as it was.
+      if (this.#unknownCases && isUnknown) return fine;
+      const check = typeof name === 'string' ? checks.get(name) : undefined;
+      if (check === undefined) return noCase;
+      const found = value['value'] === undefined ? required : check(value['value'], depth);
+      return found === fine ? fine : at('value', found);
+    };
   }
 
   #list(type: TypeData & { readonly kind: 'list' }): Check {

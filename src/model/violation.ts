@@ -27,7 +27,7 @@ export function violated(constraint: string, message: string): readonly Violatio
 /** The violations of a part, seen from the whole. */
 export function at(part: string, violations: readonly Violation[]): readonly Violation[] {
   return violations.map(({ path, constraint, message }) => {
-    const separator = path === '' || path.startsWith('[') ? '' : '.';
+    const separator = path === '' || /^[[{]/.test(path) ? '' : '.';
     return { path: `${part}${separator}${path}`, constraint, message };
   });
 }

@@ -1,4 +1,6 @@
+import { formatDay, parseDay } from '../model/calendar.ts';
 import type { RecordData, ReferenceKeys, TypeData } from '../model/data.ts';
+import { formatDecimal, parseDecimal } from '../model/decimal.ts';
 import { instantFromMs, isInstant } from '../ports/instant.ts';
 import type { TupleReader, TupleWriter } from './tuple.ts';
 
@@ -10,7 +12,7 @@ export interface ComponentCodec {
 
 /**
  * The codec for components of one type. A reference is written as the components of the key it names; where the
- * shape of that key is unknown, by what the value is, which gives the same bytes for every single key but a float64.
+ * shape of that key is unknown, by what the value is, which gives the same bytes for every single key but a float64, a date or a decimal.
  *
  * @throws TypeError for types that cannot stand in a key (list, embedded), which `defineModel` refuses
  */
@@ -30,11 +32,18 @@ export function componentCodec(type: TypeData, references: ReferenceKeys = {}): 
       return doubleComponent;
     case 'timestamp':
       return timestampComponent;
+    case 'date':
+      return dateComponent;
+    case 'decimal':
+      return decimalComponent(type.scale);
     case 'enum':
       return enumComponent(type.cases);
     case 'reference':
       return referenceComponent(type.to, references);
     case 'list':
+    case 'set':
+    case 'map':
+    case 'union':
     case 'embedded':
       throw new TypeError(`a value of type ${type.kind} cannot stand in a key`);
   }
@@ -95,6 +104,28 @@ const timestampComponent: ComponentCodec = {
   },
   read: (from) => instantFromMs(from.readInteger()),
 };
+
+/** As days since 1970-01-01. */
+const dateComponent: ComponentCodec = {
+  write(to, value) {
+    const day = typeof value === 'string' ? parseDay(value) : undefined;
+    if (day === undefined) throw mismatch('date', value);
+    to.writeInteger(day);
+  },
+  read: (from) => formatDay(from.readInteger()),
+};
+
+/** As the integer of all its digits. */
+function decimalComponent(scale: number): ComponentCodec {
+  return {
+    write(to, value) {
+      const scaled = typeof value === 'string' ? parseDecimal(value, scale) : undefined;
+      if (scaled === undefined) throw mismatch('decimal', value);
+      to.writeBigint(scaled);
+    },
+    read: (from) => formatDecimal(from.readBigint(), scale),
+  };
+}
 
 function enumComponent(cases: Readonly<Record<string, number>>): ComponentCodec {
   const numbers = new Map(Object.entries(cases));

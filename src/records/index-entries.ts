@@ -67,6 +67,7 @@ const uniqueMark = 0;
 interface Component {
   readonly name: string;
   readonly reversed: boolean;
+  /** A list or set: each element has an entry. */
   readonly list: boolean;
   readonly codec: ComponentCodec;
 }
@@ -105,7 +106,7 @@ export function createIndexEncoder(
     entries(record, primaryKey) {
       const values = components.map(({ name }) => record[name]);
       if (listAt === -1) return [entry(values, primaryKey)];
-      const elements = (values[listAt] ?? []) as readonly unknown[];
+      const elements = (values[listAt] ?? []) as Iterable<unknown>;
       const rows = new Map<string, IndexEntry>();
       for (const element of elements) {
         const row = entry(values.with(listAt, element), primaryKey);
@@ -161,9 +162,10 @@ function componentOf(
 ): Component {
   const property = data.properties.find(({ name }) => name === on.property);
   if (property === undefined) throw new TypeError(`${data.name} has no property ${on.property}`);
-  const list = property.type.kind === 'list';
-  const type = property.type.kind === 'list' ? property.type.of : property.type;
-  return { name: property.name, reversed: on.reversed, list, codec: componentCodec(type, references) };
+  const { type } = property;
+  const isMany = type.kind === 'list' || type.kind === 'set';
+  const codec = componentCodec(isMany ? type.of : type, references);
+  return { name: property.name, reversed: on.reversed, list: isMany, codec };
 }
 
 function writeComponent(to: TupleWriter, { codec, reversed }: Component, value: unknown): void {

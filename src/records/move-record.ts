@@ -2,6 +2,7 @@ import type { ErrorCode } from '../errors.ts';
 import type { DefinitionData, RecordData } from '../model/data.ts';
 import type { Transform, TransformContext } from '../model/transform.ts';
 import { drop } from '../model/transform.ts';
+import { createDefaults } from '../model/defaults.ts';
 import { createValidator } from '../model/validate.ts';
 import type { Violation } from '../model/violation.ts';
 import { isObject } from '../model/violation.ts';
@@ -46,10 +47,12 @@ export function createMoveRecord(
 
 function carryOver(setup: TransformSetup, from: SetupDefinition, targetCodec: RecordCodec): MoveRecord {
   const validate = createValidator(setup.target.data, { references: setup.references });
+  const fillDefaults = createDefaults(setup.target.data);
   const known = new Set(from.data.properties.map(({ number }) => number));
   return (_stored, bytes) => {
     // Records name properties by number: read by the target, they have its names.
-    const { record, unknown } = targetCodec.decode(bytes);
+    const { record: carried, unknown } = targetCodec.decode(bytes);
+    const record = fillDefaults(carried);
     refuse(validate(record), 'The record does not meet the new definition');
     return { record, unknown: withoutNumbers(unknown, known) };
   };
@@ -61,6 +64,7 @@ function applyTransform(setup: TransformSetup, from: SetupDefinition, transform:
     references: setup.references,
     tolerate: from.data.properties.map(({ name }) => name),
   });
+  const fillDefaults = createDefaults(data);
   const renames = renamedProperties(from.data, data);
   const known = new Set([...data.properties.map(({ number }) => number), ...data.reservedNumbers]);
   const context: TransformContext = Object.freeze({
@@ -69,7 +73,7 @@ function applyTransform(setup: TransformSetup, from: SetupDefinition, transform:
   return (stored) => {
     const returned = callTransform(transform, stored.record, context);
     if (returned === drop) return drop;
-    const record = carryRenamed(asRecord(returned), renames);
+    const record = fillDefaults(carryRenamed(asRecord(returned), renames));
     refuse(validate(record), 'What the transform returned does not meet the new definition');
     return { record, unknown: withoutNumbers(stored.unknown, known) };
   };

@@ -1,5 +1,7 @@
 import { RequestException } from '../errors.ts';
 import type { DefinitionData, PropertyData, RecordData, ReferenceKeys, TypeData } from '../model/data.ts';
+import { maxPrecision } from '../model/decimal.ts';
+import { createDefaults } from '../model/defaults.ts';
 import { createValidator } from '../model/validate.ts';
 import { isObject } from '../model/violation.ts';
 
@@ -43,6 +45,7 @@ export function createRecordCheck(data: DefinitionData, references: ReferenceKey
   const keyProperties = data.properties.filter(({ name }) => data.key.includes(name));
   const validateKey = createValidator(withProperties(data, keyProperties), options);
   const validateSought = createValidator(withProperties(data, data.properties.map(asSought)), options);
+  const fillDefaults = createDefaults(data);
   const required = new Set(data.properties.filter((property) => property.required).map(({ name }) => name));
 
   const refuse = (what: string, violations: readonly Finding[]): void => {
@@ -57,7 +60,7 @@ export function createRecordCheck(data: DefinitionData, references: ReferenceKey
 
   return {
     record(value) {
-      const record = objectOf('record', value);
+      const record = fillDefaults(objectOf('record', value));
       refuse('record', validateRecord(record));
       return record;
     },
@@ -112,7 +115,8 @@ function asOptional(property: PropertyData): PropertyData {
 
 function asSought(property: PropertyData): PropertyData {
   const { type } = property;
-  return { ...property, required: false, type: withoutLimits(type.kind === 'list' ? type.of : type) };
+  const element = type.kind === 'list' || type.kind === 'set' ? type.of : type;
+  return { ...property, required: false, type: withoutLimits(element) };
 }
 
 function withoutLimits(type: TypeData): TypeData {
@@ -122,11 +126,17 @@ function withoutLimits(type: TypeData): TypeData {
     case 'int64':
     case 'float64':
     case 'timestamp':
+    case 'date':
     case 'bytes':
       return { kind: type.kind };
+    case 'decimal':
+      return { kind: 'decimal', precision: maxPrecision, scale: type.scale };
     case 'boolean':
     case 'enum':
     case 'list':
+    case 'set':
+    case 'map':
+    case 'union':
     case 'embedded':
     case 'reference':
       return type;

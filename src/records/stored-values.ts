@@ -1,10 +1,16 @@
+import { formatDay, parseDay } from '../model/calendar.ts';
 import type { EmbeddedData, PropertiesData, RecordData, TypeData } from '../model/data.ts';
+import { formatDecimal, parseDecimal } from '../model/decimal.ts';
 import { instantFromMs, isInstant } from '../ports/instant.ts';
+import { componentCodec } from './component.ts';
+import { TupleWriter } from './tuple.ts';
 
 /**
  * Between the values of a record and those that msgpack stores. What msgpack holds exactly stays as it is; else:
- * a timestamp is its milliseconds, an enum case its number, an embedded value a map by property number, a composite
- * reference a map by name, and -0, which msgpackr would store as 0, is nil.
+ * a timestamp is its milliseconds, a date its days since 1970, a decimal the integer of its digits (as text where that
+ * has more than 64 bits), an enum case its number, a set an array and a map an array of keys and values by turns, both in
+ * the order of their keys, a union an array of case number and value, an embedded value a map by property number, a
+ * composite reference a map by name, and -0, which msgpackr would store as 0, is nil.
  */
 export interface StoredField {
   readonly name: string;
@@ -96,10 +102,30 @@ function conversions(type: TypeData, embedded: Embedded, known: KnownFields): Co
       return timestamp;
     case 'bytes':
       return bytes;
+    case 'date':
+      return date;
+    case 'decimal':
+      return decimalConversions(type.scale);
     case 'enum':
       return enumConversions(type.cases);
     case 'list':
       return listConversions(conversions(type.of, embedded, known));
+    case 'set':
+      return setConversions(type.of, conversions(type.of, embedded, known));
+    case 'map':
+      return mapConversions(
+        type.key,
+        conversions(type.key, embedded, known),
+        conversions(type.of, embedded, known),
+      );
+    case 'union':
+      return unionConversions(
+        Object.entries(type.cases).map(([name, { number, type: of }]) => ({
+          name,
+          number,
+          ...conversions(of, embedded, known),
+        })),
+      );
     case 'embedded':
       return embeddedConversions(type.model, embedded, known);
     case 'reference':
@@ -116,6 +142,25 @@ const timestamp: Conversions = {
   write: (value) => (value as Date).getTime(),
   read: (value) => (typeof value === 'number' ? instantFromMs(value) : value),
 };
+
+const date: Conversions = {
+  write: (value) => parseDay(value as string),
+  read: (value) => (typeof value === 'number' ? formatDay(value) : value),
+};
+
+function decimalConversions(scale: number): Conversions {
+  return {
+    write(value) {
+      const scaled = parseDecimal(value as string, scale);
+      return scaled === undefined || BigInt.asIntN(64, scaled) === scaled ? scaled : scaled.toString();
+    },
+    read(value) {
+      if (typeof value === 'bigint') return formatDecimal(value, scale);
+      const isDigits = typeof value === 'string' && /^-?\d+$/.test(value);
+      return isDigits ? formatDecimal(BigInt(value), scale) : value;
+    },
+  };
+}
 
 const bytes: Conversions = {
   // A plain view: what was given as a Uint8Array comes back as one.
@@ -137,6 +182,79 @@ function listConversions({ write, read }: Conversions): Conversions {
   return {
     ...(write === undefined ? {} : { write: (value) => (value as readonly unknown[]).map(write) }),
     ...(read === undefined ? {} : { read: (value) => (Array.isArray(value) ? value.map(read) : value) }),
+  };
+}
+
+const apply = (conversion: Conversion | undefined, value: unknown): unknown =>
+  conversion === undefined ? value : conversion(value);
+
+/** Equal sets have equal bytes, whatever the order in which they were filled. */
+function setConversions(of: TypeData, { write, read }: Conversions): Conversions {
+  const inOrder = orderBy(of, (element) => element);
+  return {
+    write: (value) => inOrder([...(value as ReadonlySet<unknown>)]).map((element) => apply(write, element)),
+    read: (value) =>
+      Array.isArray(value) ? new Set(value.map((element: unknown) => apply(read, element))) : value,
+  };
+}
+
+function mapConversions(keyType: TypeData, key: Conversions, inner: Conversions): Conversions {
+  const inOrder = orderBy<readonly [unknown, unknown]>(keyType, ([name]) => name);
+  return {
+    write: (value) =>
+      inOrder([...(value as ReadonlyMap<unknown, unknown>)]).flatMap(([name, one]) => [
+        apply(key.write, name),
+        apply(inner.write, one),
+      ]),
+    read(value) {
+      if (!Array.isArray(value)) return value;
+      const entries = new Map<unknown, unknown>();
+      for (let at = 0; at + 1 < value.length; at += 2) {
+        entries.set(apply(key.read, value[at]), apply(inner.read, value[at + 1]));
+      }
+      return entries;
+    },
+  };
+}
+
+/** Sorts by the bytes that values of the type have in keys. */
+function orderBy<Item>(type: TypeData, valueOf: (item: Item) => unknown) {
+  const codec = componentCodec(type);
+  const writer = new TupleWriter();
+  return (items: readonly Item[]): readonly Item[] =>
+    items
+      .map((item) => {
+        writer.reset();
+        codec.write(writer, valueOf(item));
+        return { item, bytes: writer.toBuffer() };
+      })
+      .sort((left, right) => left.bytes.compare(right.bytes))
+      .map(({ item }) => item);
+}
+
+interface UnionCase extends Conversions {
+  readonly name: string;
+  readonly number: number;
+}
+
+function unionConversions(cases: readonly UnionCase[]): Conversions {
+  const byName = new Map<unknown, UnionCase>(cases.map((one) => [one.name, one]));
+  const byNumber = new Map<unknown, UnionCase>(cases.map((one) => [one.number, one]));
+  return {
+    // A case that this definition does not know is its number and what was stored, both ways.
+    write(value) {
+      const { case: name, value: inner } = value as { readonly case: unknown; readonly value: unknown };
+      const known = byName.get(name);
+      return known === undefined ? [name, inner] : [known.number, apply(known.write, inner)];
+    },
+    read(value) {
+      if (!Array.isArray(value) || value.length !== 2) return value;
+      const [number, inner] = value as readonly unknown[];
+      const known = byNumber.get(number);
+      return known === undefined
+        ? { case: number, value: inner }
+        : { case: known.name, value: apply(known.read, inner) };
+    },
   };
 }
 

@@ -21,8 +21,10 @@ const TypeCode = {
 /** A zero byte within a string or bytes is followed by this, so that the terminating zero stays unmistakable. */
 const zeroEscape = 0xff;
 
-/** Larger integers do not fit the eight bytes that have a type code of their own. */
+/** Integers of more bytes have a type code that is followed by their number. */
 const maxIntegerBytes = 8;
+/** Of an integer whatsoever: its number of bytes is one byte. */
+const maxLongIntegerBytes = 255;
 
 /** The writer keeps its buffer for the next key; longer ones are let go. Twice the longest key (10,000 bytes). */
 const keptBytes = 20_000;
@@ -73,25 +75,26 @@ export class TupleWriter {
     this.#length += size + 1;
   }
 
-  /** @param value -2^64 + 1 to 2^64 - 1 */
+  /** @param value of at most 255 bytes */
   writeBigint(value: bigint): void {
     if (value >= -maxSafeBigint && value <= maxSafeBigint) {
       this.writeInteger(Number(value));
       return;
     }
-    // Beyond the safe integers, so seven or eight bytes.
     const magnitude = value < 0n ? -value : value;
-    const size = magnitude >= 1n << 56n ? maxIntegerBytes : maxIntegerBytes - 1;
-    if (magnitude >= 1n << 64n) throw new TypeError('a key integer must fit 64 bits');
-    this.#reserve(size + 1);
+    const size = Math.ceil(magnitude.toString(16).length / 2);
+    if (size > maxLongIntegerBytes) throw new TypeError('a key integer must fit 255 bytes');
+    this.#reserve(size + 2);
     const flip = value < 0n ? 0xff : 0x00;
-    this.#bytes[this.#length] = TypeCode.integerZero + (value < 0n ? -size : size);
+    const coded = Math.min(size, maxIntegerBytes + 1);
+    this.#bytes[this.#length++] = TypeCode.integerZero + (value < 0n ? -coded : coded);
+    if (size > maxIntegerBytes) this.#bytes[this.#length++] = size ^ flip;
     let rest = magnitude;
-    for (let at = this.#length + size; at > this.#length; at--) {
+    for (let at = this.#length + size - 1; at >= this.#length; at--) {
       this.#bytes[at] = Number(rest & 0xffn) ^ flip;
       rest >>= 8n;
     }
-    this.#length += size + 1;
+    this.#length += size;
   }
 
   /** -0 keeps its sign and sorts just before 0. */
@@ -198,7 +201,7 @@ export class TupleReader {
       case TypeCode.true:
         return 'boolean';
       default:
-        if (Math.abs(code - TypeCode.integerZero) <= maxIntegerBytes) return 'integer';
+        if (Math.abs(code - TypeCode.integerZero) <= maxIntegerBytes + 1) return 'integer';
         throw unreadable();
     }
   }
@@ -262,9 +265,12 @@ export class TupleReader {
 
   #integerHead(): { size: number; negative: boolean } {
     const signed = (this.#bytes[this.#at++] ?? Number.NaN) - TypeCode.integerZero;
-    const size = Math.abs(signed);
-    if (!(size <= maxIntegerBytes) || this.#at + size > this.#bytes.length) throw unreadable();
-    return { size, negative: signed < 0 };
+    const negative = signed < 0;
+    let size = Math.abs(signed);
+    if (size === maxIntegerBytes + 1) size = (this.#bytes[this.#at++] ?? 0) ^ (negative ? 0xff : 0x00);
+    else if (!(size <= maxIntegerBytes)) throw unreadable();
+    if (this.#at + size > this.#bytes.length) throw unreadable();
+    return { size, negative };
   }
 
   #escaped(code: number): Buffer {

@@ -3,6 +3,8 @@ import { describe, expect, expectTypeOf, it } from 'vitest';
 import {
   boolean,
   bytes,
+  date,
+  decimal,
   defineEmbedded,
   defineModel,
   embedded,
@@ -11,10 +13,13 @@ import {
   int32,
   int64,
   list,
+  map,
   reference,
   self,
+  set,
   string,
   timestamp,
+  union,
 } from '../../src/model/index.ts';
 import type { AnyKey, AnyModel, AnyModels, InputOf, KeyOf, RecordOf } from '../../src/model/index.ts';
 import { defineTransform, drop } from '../../src/model/transform.ts';
@@ -77,6 +82,37 @@ describe('the types of records and keys', () => {
     expectTypeOf<InputOf<typeof Everything>>().branded.toEqualTypeOf<EverythingRecord>();
     expectTypeOf<RecordOf<typeof Everything>['note']>().toEqualTypeOf<string | undefined>();
     expectTypeOf<RecordOf<typeof Everything>['flag']>().toEqualTypeOf<boolean>();
+  });
+
+  it('follow the newer types, and let what has a default be left out', () => {
+    const Newer = defineModel({
+      name: 'Newer',
+      version: '1.0',
+      key: ['id'],
+      properties: {
+        id: string({ number: 1, required: true }),
+        price: decimal({ number: 2, required: true, precision: 9, scale: 2 }),
+        day: date({ number: 3, required: true, default: '2026-01-01' }),
+        tags: set({ number: 4, required: true, of: string() }),
+        sizes: map({ number: 5, of: int32(), key: enumeration({ cases: { s: 1, m: 2 } }) }),
+        contact: union({
+          number: 6,
+          required: true,
+          cases: { mail: { number: 1, of: string() }, age: { number: 2, of: int32() } },
+        }),
+      },
+    });
+    type Contact =
+      { readonly case: 'mail'; readonly value: string } | { readonly case: 'age'; readonly value: number };
+    interface Common {
+      id: string;
+      price: string;
+      tags: ReadonlySet<string>;
+      sizes?: ReadonlyMap<'s' | 'm', number> | undefined;
+      contact: Contact;
+    }
+    expectTypeOf<RecordOf<typeof Newer>>().branded.toEqualTypeOf<Common & { day: string }>();
+    expectTypeOf<InputOf<typeof Newer>>().branded.toEqualTypeOf<Common & { day?: string | undefined }>();
   });
 
   it('make a key of one property bare and a longer one an object', () => {

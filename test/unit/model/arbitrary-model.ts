@@ -3,6 +3,8 @@ import fc from 'fast-check';
 import {
   boolean,
   bytes,
+  date,
+  decimal,
   defineEmbedded,
   defineModel,
   embedded,
@@ -11,11 +13,15 @@ import {
   int32,
   int64,
   list,
+  map,
   reference,
+  set,
   string,
   timestamp,
+  union,
 } from '../../../src/model/index.ts';
 import type { AnyModel, ElementType, IndexOptions, Property } from '../../../src/model/index.ts';
+import { formatDay } from '../../../src/model/calendar.ts';
 import { instantFromMs } from '../../../src/ports/instant.ts';
 
 /** Random models of every type and constraint, described by data so that one can be built in several orders. */
@@ -85,6 +91,20 @@ const scalar: fc.Arbitrary<Make> = fc.oneof(
       max: max === undefined ? undefined : instantFromMs(max),
     }),
   ),
+  values.map(({ min, max }) =>
+    made(date, {
+      min: min === undefined ? undefined : formatDay(min),
+      max: max === undefined ? undefined : formatDay(max),
+    }),
+  ),
+  fc.tuple(values, fc.integer({ min: 0, max: 4 })).map(([{ min, max }, scale]) =>
+    made(decimal, {
+      precision: 9,
+      scale,
+      min: min === undefined ? undefined : String(min),
+      max: max === undefined ? undefined : String(max),
+    }),
+  ),
   sizes.map((size) => made(bytes, size)),
   cases.map((all) => made(enumeration, { cases: all })),
   fc
@@ -99,6 +119,29 @@ const type: fc.Arbitrary<Make> = fc.oneof(
     arbitrary: fc
       .tuple(scalar, sizes)
       .map(([of, size]) => made(list, { of: of({}) as unknown as ElementType, ...size })),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.tuple(scalar, scalar, sizes, fc.boolean()).map(([key, of, size, isMap]) =>
+      isMap
+        ? made(map, {
+            key: key({}) as unknown as ElementType,
+            of: of({}) as unknown as ElementType,
+            ...size,
+          })
+        : made(set, { of: of({}) as unknown as ElementType, ...size }),
+    ),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(scalar, scalar).map(([left, right]) =>
+      made(union, {
+        cases: {
+          left: { number: 1, of: left({}) as unknown as ElementType },
+          right: { number: 2, of: right({}) as unknown as ElementType },
+        },
+      }),
+    ),
   },
   {
     weight: 1,
@@ -150,7 +193,7 @@ export function buildModel(draft: ModelDraft, reversed = false): AnyModel {
     const property = draft.properties[position];
     const name = `p${property?.number}`;
     const kind = Object.hasOwn(byName, name) ? (byName as Record<string, Property>)[name]?.kind : undefined;
-    if (kind === undefined || kind === 'embedded') return [];
+    if (kind === undefined || kind === 'embedded' || kind === 'map' || kind === 'union') return [];
     return [{ name: `by${at}`, on: ['id', { property: name, reversed: isReversed }], unique }];
   });
   return defineModel({

@@ -81,6 +81,19 @@ function relaxedType(type: TypeData, choose: () => boolean): TypeData {
       return choose() ? { ...type, cases: { ...type.cases, added: 100 } } : type;
     case 'reference':
       return { ...type, weak: type.weak || choose() };
+    case 'set':
+      return { ...wider(type, choose, ['minSize', 'maxSize']), of: relaxedType(type.of, choose) };
+    case 'map':
+      return { ...wider(type, choose, ['minSize', 'maxSize']), of: relaxedType(type.of, choose) };
+    case 'union':
+      return choose()
+        ? { ...type, cases: { ...type.cases, added: { number: 100, type: { kind: 'boolean' } } } }
+        : type;
+    case 'date':
+    case 'decimal': {
+      const { min, ...without } = type;
+      return min !== undefined && choose() ? without : type;
+    }
     case 'boolean':
     case 'embedded':
       return type;

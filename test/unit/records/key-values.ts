@@ -1,5 +1,7 @@
 import fc from 'fast-check';
+import { formatDay } from '../../../src/model/calendar.ts';
 import type { TypeData } from '../../../src/model/data.ts';
+import { formatDecimal, parseDecimal } from '../../../src/model/decimal.ts';
 import { instantFromMs } from '../../../src/ports/instant.ts';
 
 /** Types that may stand in a key, random values of each, and the order that their bytes must have. */
@@ -62,6 +64,20 @@ export const timestamps = fc
   )
   .map(instantFromMs);
 
+export const dates = fc
+  .oneof(fc.integer({ min: -719_528, max: 2_932_896 }), fc.constantFrom(-719_528, -1, 0, 1, 2_932_896))
+  .map(formatDay);
+
+export const decimals = (precision: number, scale: number) => {
+  const most = 10n ** BigInt(precision) - 1n;
+  return fc
+    .oneof(
+      fc.bigInt({ min: -most, max: most }),
+      fc.constantFrom(0n, 1n, -1n, most, -most, 2n ** 62n % most, -(2n ** 63n % most)),
+    )
+    .map((scaled) => formatDecimal(scaled, scale));
+};
+
 const cases = { small: 1, large: 300, none: 0 };
 
 const byOrder = <T>(left: T, right: T) => (left < right ? -1 : left > right ? 1 : 0);
@@ -69,6 +85,9 @@ const byOrder = <T>(left: T, right: T) => (left < right ? -1 : left > right ? 1 
 /** As by `<`, but that -0 comes before 0. */
 const compareDoubles = (left: number, right: number) =>
   byOrder(left, right) || Number(Object.is(right, -0)) - Number(Object.is(left, -0));
+
+const byNumber = (scale: number) => (left: string, right: string) =>
+  byOrder(parseDecimal(left, scale) ?? 0n, parseDecimal(right, scale) ?? 0n);
 
 export const keyTypes: Readonly<Record<string, KeyType>> = {
   string: {
@@ -90,6 +109,17 @@ export const keyTypes: Readonly<Record<string, KeyType>> = {
     type: { kind: 'timestamp' },
     values: timestamps,
     compare: (left: Date, right: Date) => byOrder(left.getTime(), right.getTime()),
+  },
+  date: { type: { kind: 'date' }, values: dates, compare: byOrder },
+  decimal: {
+    type: { kind: 'decimal', precision: 9, scale: 2 },
+    values: decimals(9, 2),
+    compare: byNumber(2),
+  },
+  longDecimal: {
+    type: { kind: 'decimal', precision: 38, scale: 10 },
+    values: decimals(38, 10),
+    compare: byNumber(10),
   },
   enum: {
     type: { kind: 'enum', cases, reservedNumbers: [], reservedNames: [] },

@@ -11,7 +11,7 @@ import {
 } from '../../../src/records/record-codec.ts';
 import { drawSeed } from '../../rig/seed.ts';
 import { definition, embeddedDefinition } from './definition.ts';
-import { float64s, keyTypes } from './key-values.ts';
+import { float64s, keyTypes, strings } from './key-values.ts';
 
 const seed = drawSeed('record-codec.test.ts');
 
@@ -29,6 +29,33 @@ const everyType = definition(
       ([name], at) =>
         [`${name}Ref`, at + 40, { kind: 'reference', to: 'X', weak: false }, 'optional'] as const,
     ),
+    ...scalars.map(
+      ([name, { type }], at) => [`${name}Set`, at + 200, { kind: 'set', of: type }, 'optional'] as const,
+    ),
+    ...scalars.map(
+      ([name, { type }], at) =>
+        [
+          `${name}Map`,
+          at + 240,
+          { kind: 'map', key: type, of: { kind: 'list', of: inner } },
+          'optional',
+        ] as const,
+    ),
+    [
+      'union',
+      300,
+      {
+        kind: 'union',
+        cases: {
+          text: { number: 1, type: { kind: 'string' } },
+          ratio: { number: 2, type: { kind: 'float64' } },
+          inner: { number: 3, type: inner },
+        },
+        reservedNumbers: [],
+        reservedNames: [],
+      },
+      'optional',
+    ],
     ['composite', 500_000_000, { kind: 'reference', to: 'Y', weak: false }, 'optional'],
     ['inner', 70_000, inner, 'optional'],
     ['inners', 70_001, { kind: 'list', of: inner }, 'optional'],
@@ -40,12 +67,44 @@ const scalarValues = Object.fromEntries(scalars.map(([name, { values }]) => [nam
 const innerRecord = fc.letrec<{ inner: object }>((tie) => ({
   inner: fc.record({ ...scalarValues, self: tie('inner') }, { requiredKeys: [], noNullPrototype: true }),
 })).inner;
+/** Values of which no two are equal: a set holds -0 and 0 as one. */
+const distinct = (name: string, values: fc.Arbitrary<unknown>) => {
+  const compare = keyTypes[name]?.compare as ((left: unknown, right: unknown) => number) | undefined;
+  return fc.uniqueArray(name === 'float64' ? values.filter((value) => !Object.is(value, -0)) : values, {
+    maxLength: 4,
+    comparator: (left, right) => compare?.(left, right) === 0,
+  });
+};
 const records = fc.record(
   {
     id: fc.string(),
     ...scalarValues,
     ...Object.fromEntries(
       scalars.map(([name, { values }]) => [`${name}List`, fc.array(values, { maxLength: 4 })]),
+    ),
+    ...Object.fromEntries(
+      scalars.map(([name, { values }]) => [
+        `${name}Set`,
+        distinct(name, values).map((elements) => new Set(elements)),
+      ]),
+    ),
+    ...Object.fromEntries(
+      scalars.map(([name, { values }]) => [
+        `${name}Map`,
+        distinct(name, values).chain((keys) =>
+          fc
+            .array(fc.array(innerRecord, { maxLength: 2 }), {
+              minLength: keys.length,
+              maxLength: keys.length,
+            })
+            .map((inners) => new Map(keys.map((key, at) => [key, inners[at]]))),
+        ),
+      ]),
+    ),
+    union: fc.oneof(
+      fc.record({ case: fc.constant('text'), value: strings }, { noNullPrototype: true }),
+      fc.record({ case: fc.constant('ratio'), value: float64s }, { noNullPrototype: true }),
+      fc.record({ case: fc.constant('inner'), value: innerRecord }, { noNullPrototype: true }),
     ),
     // The codec does not know the key behind a reference: an enum case is its name, a timestamp a Date.
     ...Object.fromEntries(scalars.map(([name, { values }]) => [`${name}Ref`, values])),

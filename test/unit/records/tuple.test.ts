@@ -50,6 +50,22 @@ describe('bytes of components', () => {
     );
   });
 
+  it('are those of the tuple layer for integers of any length', () => {
+    const longest = 2n ** (8n * 255n) - 1n;
+    const integers = fc.oneof(
+      fc.bigInt({ min: -(2n ** 130n), max: 2n ** 130n }),
+      fc.constantFrom(2n ** 64n, -(2n ** 64n), 2n ** 64n - 1n, longest, -longest),
+    );
+    check(
+      fc.property(integers, (value) => {
+        const bytes = written((to) => to.writeBigint(value));
+        expect(bytes).toEqual(pack([value]));
+        expect(new TupleReader(bytes).readBigint()).toBe(value);
+      }),
+    );
+    expect(() => new TupleWriter().writeBigint(longest + 1n)).toThrow(TypeError);
+  });
+
   it('are those of the tuple layer for doubles', () => {
     check(
       fc.property(float64s, (value) => {
@@ -95,7 +111,7 @@ describe('a reader', () => {
     ['a string that does not end', [0x02, 0x61], (from: TupleReader) => from.readString()],
     ['bytes that end in an escape', [0x01, 0x00, 0xff], (from: TupleReader) => from.readBytes()],
     ['an integer cut short', [0x17, 0x01], (from: TupleReader) => from.readInteger()],
-    ['an integer of nine bytes', [0x1d, 0x01], (from: TupleReader) => from.readBigint()],
+    ['a long integer cut short', [0x1d, 0x09, 0x01], (from: TupleReader) => from.readBigint()],
     ['a double cut short', [0x21, 0x80], (from: TupleReader) => from.readDouble()],
     ['another type', [0x02, 0x00], (from: TupleReader) => from.readBoolean()],
     ['nothing', [], (from: TupleReader) => from.readInteger()],
