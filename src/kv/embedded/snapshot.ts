@@ -2,6 +2,17 @@ import type { RootDatabase } from 'lmdb';
 import type { KeyValue } from '../kv.ts';
 import { keyFromBytes, type Key } from '../engine/keys.ts';
 import type { Scan, Snapshot, StorageWriter } from '../engine/storage.ts';
+import {
+  bucketKeyOf,
+  decodeBucket,
+  encodeBucket,
+  isBucketKey,
+  isLong,
+  pairsInRange,
+  physicalRange,
+  restOf,
+  withPair,
+} from './long-keys.ts';
 import { readState, type EngineState } from './state.ts';
 import type { Tables } from './tables.ts';
 
@@ -25,22 +36,35 @@ export class LmdbSnapshot implements Snapshot {
   }
 
   get(key: Key): Buffer | undefined {
-    return this.#tables.data.get(key, { transaction: this.#transaction });
+    const options = { transaction: this.#transaction };
+    if (!isLong(key)) return this.#tables.data.get(key, options);
+    const bucket = this.#tables.data.get(bucketKeyOf(key), options);
+    return bucket === undefined ? undefined : valueIn(bucket, key);
   }
 
   scan(begin: Key, end: Key, reverse: boolean): Scan {
     if (begin >= end) return emptyScan;
-    const options = { ...rangeOptions(begin, end, reverse), transaction: this.#transaction };
-    return new LmdbScan(this.#tables.data.getRange(options)[Symbol.iterator]());
+    const physical = physicalRange(begin, end);
+    const options = {
+      ...rangeOptions(physical.begin, physical.end, reverse),
+      transaction: this.#transaction,
+    };
+    return new LmdbScan(this.#tables.data.getRange(options)[Symbol.iterator](), begin, end, reverse);
   }
 
   count(begin: Key, end: Key): number {
     if (begin >= end) return 0;
+    if (this.#hasBuckets()) return [...this.#keys(begin, end)].length;
     return this.#tables.data.getKeysCount({ start: begin, end, transaction: this.#transaction });
   }
 
   keyAt(begin: Key, end: Key, offset: number): Key | undefined {
     if (begin >= end) return undefined;
+    if (this.#hasBuckets()) {
+      let left = offset;
+      for (const key of this.#keys(begin, end)) if (left-- === 0) return key;
+      return undefined;
+    }
     const options = { start: begin, end, offset, limit: 1, transaction: this.#transaction };
     for (const key of this.#tables.data.getKeys(options)) return keyFromBytes(asBytes(key));
     return undefined;
@@ -57,20 +81,67 @@ export class LmdbSnapshot implements Snapshot {
   release(): void {
     this.#transaction.done();
   }
+
+  /** Where there is none, what LMDB counts is right, and it counts without reading values. */
+  #hasBuckets(): boolean {
+    const { meta } = this.#tables;
+    return meta.get(bucketsKey, { transaction: this.#transaction }) !== undefined;
+  }
+
+  *#keys(begin: Key, end: Key): Generator<Key> {
+    const scan = this.scan(begin, end, false);
+    for (let pair = scan.next(); pair !== undefined; pair = scan.next()) yield keyFromBytes(pair.key);
+    scan.close();
+  }
+}
+
+/** In the table of metadata: there once a key was long enough for a bucket. */
+const bucketsKey = 'buckets';
+
+function valueIn(bucket: Buffer, key: Key): Buffer | undefined {
+  const rest = restOf(key);
+  const value = decodeBucket(bucket).find((pair) => pair.rest === rest)?.value;
+  return value === undefined ? undefined : Buffer.from(value);
 }
 
 /** Writes of the exclusive transaction; to be used inside it only. */
-export function createTableWriter({ data }: Tables): StorageWriter {
+export function createTableWriter({ data, meta }: Tables): StorageWriter {
+  // Inside a write transaction these happen at once; the promise is a constant.
+  const changeBucket = (key: Key, value: Buffer | undefined): void => {
+    const bucketKey = bucketKeyOf(key);
+    const bucket = data.get(bucketKey);
+    if (bucket === undefined && value === undefined) return;
+    const pairs = withPair(bucket === undefined ? [] : decodeBucket(bucket), restOf(key), value);
+    if (pairs.length === 0) void data.remove(bucketKey);
+    else void data.put(bucketKey, encodeBucket(pairs));
+    if (bucket === undefined) void meta.put(bucketsKey, Buffer.of(1));
+  };
   return {
-    get: (key) => data.get(key),
-    // Inside a write transaction these happen at once; the promise is a constant.
-    put: (key, value) => void data.put(key, value),
-    remove: (key) => void data.remove(key),
+    get(key) {
+      if (!isLong(key)) return data.get(key);
+      const bucket = data.get(bucketKeyOf(key));
+      return bucket === undefined ? undefined : valueIn(bucket, key);
+    },
+    put: (key, value) => (isLong(key) ? changeBucket(key, value) : void data.put(key, value)),
+    remove: (key) => (isLong(key) ? changeBucket(key, undefined) : void data.remove(key)),
     removeRange(begin, end) {
-      const keys = [...data.getKeys({ start: begin, end })];
-      for (const key of keys) void data.remove(keyFromBytes(asBytes(key)));
+      const physical = physicalRange(begin, end);
+      const keys = [...data.getKeys({ start: physical.begin, end: physical.end })];
+      for (const key of keys.map(asBytes)) {
+        if (!isBucketKey(key)) void data.remove(keyFromBytes(key));
+        else removeFromBucket(data, key, begin, end);
+      }
     },
   };
+}
+
+function removeFromBucket(data: Tables['data'], bucketKey: Buffer, begin: Key, end: Key): void {
+  const prefix = keyFromBytes(bucketKey);
+  const bucket = data.get(prefix);
+  if (bucket === undefined) return;
+  const left = decodeBucket(bucket).filter(({ rest }) => prefix + rest < begin || prefix + rest >= end);
+  if (left.length === 0) void data.remove(prefix);
+  else void data.put(prefix, encodeBucket(left));
 }
 
 function rangeOptions(begin: Key, end: Key, reverse: boolean) {
@@ -87,14 +158,30 @@ const emptyScan: Scan = { next: () => undefined, close: () => undefined };
 
 class LmdbScan implements Scan {
   readonly #iterator: Iterator<unknown>;
+  readonly #begin: Key;
+  readonly #end: Key;
+  readonly #reverse: boolean;
+  /** Of the bucket that is being walked, the next one last. */
+  #waiting: KeyValue[] = [];
 
-  constructor(iterator: Iterator<unknown>) {
+  constructor(iterator: Iterator<unknown>, begin: Key, end: Key, reverse: boolean) {
     this.#iterator = iterator;
+    this.#begin = begin;
+    this.#end = end;
+    this.#reverse = reverse;
   }
 
   next(): KeyValue | undefined {
-    const result = this.#iterator.next();
-    return result.done === true ? undefined : (result.value as KeyValue);
+    for (;;) {
+      const waiting = this.#waiting.pop();
+      if (waiting !== undefined) return waiting;
+      const result = this.#iterator.next();
+      if (result.done === true) return undefined;
+      const pair = result.value as KeyValue;
+      if (!isBucketKey(pair.key)) return pair;
+      const pairs = pairsInRange(pair.key, pair.value, this.#begin, this.#end).map((found) => found.pair);
+      this.#waiting = this.#reverse ? pairs : pairs.reverse();
+    }
   }
 
   close(): void {

@@ -17,7 +17,10 @@ export interface Tables {
 /** Readers at a time over all processes; one per open snapshot. LMDB's default is 126. */
 const maxReaders = 1_024;
 
-/** The size of LMDB's tests and of most kernels' pages: small commits write least with it. Keys up to 1,978 bytes. */
+/**
+ * The size of LMDB's tests and of most kernels' pages: small commits write least with it. LMDB then takes keys of up to
+ * 1,978 bytes; longer ones lie in buckets (long-keys.ts).
+ */
 const pageSize = 4_096;
 
 /** LMDB refuses empty keys, so each of ours has one byte before it. */

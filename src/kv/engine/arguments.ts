@@ -1,19 +1,18 @@
 import { KeyValueError, KeyValueErrorCode as Code, keyValueLimits } from '../kv.ts';
-import { maxKeyBytes } from './engine.ts';
 import { endOfKeys, keyFromBytes, type Key } from './keys.ts';
 import { versionstampBytes } from './versionstamp.ts';
 
 /** A key to read or write. Fails with 2102 (too long) and 2004 (reserved). */
 export function requireKey(bytes: Uint8Array): Key {
-  if (bytes.length > maxKeyBytes) throw new KeyValueError(Code.keyTooLarge);
+  if (bytes.length > keyValueLimits.keyBytes) throw new KeyValueError(Code.keyTooLarge);
   if (bytes[0] === 0xff) throw new KeyValueError(Code.keyOutsideLegalRange);
   return keyFromBytes(bytes);
 }
 
-/** An end of a range: may be longer than a key (no key lies beyond the cut) and may be the end of all keys. */
+/** An end of a range: may be a byte longer than a key, what follows one, and may be the end of all keys. */
 export function requireRangeEnd(bytes: Uint8Array): Key {
-  if (bytes.length > keyValueLimits.keyBytes) throw new KeyValueError(Code.keyTooLarge);
-  const key = keyFromBytes(bytes.length > maxKeyBytes + 1 ? bytes.subarray(0, maxKeyBytes + 1) : bytes);
+  if (bytes.length > keyValueLimits.keyBytes + 1) throw new KeyValueError(Code.keyTooLarge);
+  const key = keyFromBytes(bytes);
   if (key > endOfKeys) throw new KeyValueError(Code.keyOutsideLegalRange);
   return key;
 }

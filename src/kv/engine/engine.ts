@@ -18,10 +18,3 @@ export interface Engine {
   /** Waits for what is in flight. Twice is fine. */
   close(): Promise<void>;
 }
-
-/**
- * Longest key in bytes. LMDB with pages of 4 kB takes 1,978, one of which marks our keys (LMDB refuses empty ones);
- * one more is left for the end of a range. FoundationDB allows 10,000; memory has this limit too, so that what works
- * on it works in a directory.
- */
-export const maxKeyBytes = 1_976;
