@@ -87,7 +87,8 @@ export function haltedError(status: MigrationStatus): MigrationException {
     case 'Canceled':
       return new MigrationException(
         'MIGRATION_CANCELED',
-        `The migration of ${modelName} was canceled: ${status.message ?? ''}`,
+        `The migration of ${modelName} was canceled: ${status.message ?? ''}. resumeMigration lets it go on; ` +
+          'resetMigration ends it for good, so that a mended program can begin anew.',
         { details },
       );
     default: {
