@@ -164,6 +164,8 @@ export interface World {
   readonly keys: ModelKeys;
   /** Called before each chunk is committed, with its number from 0, and waited for. */
   beforeChunk: (chunk: number) => Promise<void> | void;
+  /** Called before each transaction of a store, a chunk's too, and waited for. */
+  beforeTransaction: () => Promise<void> | void;
   /** Transactions that the stores have begun. */
   readonly transactions: number;
   /** Everything that the audit reporters of all stores were given, in order. */
@@ -191,6 +193,7 @@ export function createWorld(): World {
     createTransaction: (options) => database.createTransaction(options),
     async transact(body, options) {
       transactions += 1;
+      await world.beforeTransaction();
       if (isChunkCommit(options)) await world.beforeChunk(chunks++);
       return database.transact(body, options);
     },
@@ -200,6 +203,7 @@ export function createWorld(): World {
     database,
     keys,
     beforeChunk: () => undefined,
+    beforeTransaction: () => undefined,
     get transactions() {
       return transactions;
     },
