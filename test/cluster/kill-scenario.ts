@@ -1,5 +1,4 @@
 import { expect } from 'vitest';
-import { openEmbeddedDatabase } from '../../src/kv/embedded/open.ts';
 import type { KeyValueDatabase } from '../../src/kv/kv.ts';
 import { readMetrics } from '../../src/migration/counters.ts';
 import { readOwner } from '../../src/migration/owner.ts';
@@ -7,12 +6,11 @@ import { readRanges, totalsOf } from '../../src/migration/passes/ledger.ts';
 import { readFence } from '../../src/records/fence.ts';
 import { rangeOf } from '../../src/records/keys.ts';
 import { schemaIdOf } from '../../src/records/record-codec.ts';
-import { FoundationDBDataStore } from '../../src/store/store.ts';
-import { readRows, recomputeIndexes } from '../rig/recompute-index.ts';
+import { readRows } from '../rig/recompute-index.ts';
 import { createSeededRandom, type SeededRandom } from '../rig/seed.ts';
 import { createTemporaryDirectory } from '../rig/temporary-directory.ts';
-import { ItemV2 } from './item-models.ts';
-import { addItems, itemKeys, itemModelId, itemSubspace, movedItem } from './items.ts';
+import { expectEachMovedOnce, openItemsV2, withDatabase } from './item-checks.ts';
+import { addItems, itemKeys, itemModelId } from './items.ts';
 import type { MigrationProcess, StopPoint } from './migration-processes.ts';
 import { isReport, recordsIn, startMigrationProcess } from './migration-processes.ts';
 
@@ -114,23 +112,9 @@ async function takeCensus(database: KeyValueDatabase): Promise<Census> {
 }
 
 async function expectMovedOnce(database: KeyValueDatabase, lastEpoch: number): Promise<void> {
-  const store = await FoundationDBDataStore.open({
-    database,
-    subspace: itemSubspace,
-    dataModelsById: { [itemModelId]: ItemV2 },
-    persistMigrationAuditEvents: true,
-  });
+  const store = await openItemsV2(database);
   try {
-    let at = 0;
-    for await (const item of store.model(ItemV2).scan()) {
-      expect(item).toEqual(movedItem(at));
-      at += 1;
-    }
-    expect(at).toBe(totalItems);
-    for (const { name, state, expected, actual } of await recomputeIndexes(database, itemKeys)) {
-      expect({ name, state, entries: actual.length }).toEqual({ name, state: 'ready', entries: totalItems });
-      expect(actual).toEqual(expected);
-    }
+    await expectEachMovedOnce(database, store, totalItems);
     expect(await store.migrationMetrics(itemModelId)).toMatchObject({
       started: 1,
       completed: 1,
@@ -152,17 +136,5 @@ async function expectMovedOnce(database: KeyValueDatabase, lastEpoch: number): P
     expect(events.at(-1)).toMatchObject({ type: 'Completed' });
   } finally {
     await store.close();
-  }
-}
-
-async function withDatabase<T>(
-  directory: string,
-  use: (database: KeyValueDatabase) => Promise<T>,
-): Promise<T> {
-  const database = await openEmbeddedDatabase({ directory });
-  try {
-    return await use(database);
-  } finally {
-    await database.close();
   }
 }
