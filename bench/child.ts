@@ -20,6 +20,8 @@ export interface ChildTask {
 /** Milliseconds, on the clock of the child. */
 export interface ChildReport {
   readonly workMs: number;
+  /** Of all threads of the child while it worked. */
+  readonly workCpuMs: number;
   readonly verifyMs: number;
   /** From the call of `open` to its return; of the loop: the same as the work. */
   readonly openMs: number;
@@ -30,6 +32,8 @@ export interface ChildReport {
   /** The same without the pages of files that are mapped into memory; null where that cannot be told. */
   readonly peakAnonymousBytes: number | null;
 }
+
+type Times = Pick<ChildReport, 'workMs' | 'workCpuMs' | 'verifyMs' | 'openMs'>;
 
 /** Rows that are read at once: far below the limits of a transaction. */
 const rowsAtATime = 5_000;
@@ -51,10 +55,20 @@ async function fill({ directory, records }: ChildTask): Promise<void> {
   await store.close();
 }
 
-async function migrate(directory: string): Promise<Pick<ChildReport, 'workMs' | 'verifyMs' | 'openMs'>> {
-  const startedMs = new Map<string, number>();
-  const took = new Map<string, number>();
+/** Starts a measurement; the answer ends it. */
+function measure(): () => { readonly ms: number; readonly cpuMs: number } {
   const beganMs = performance.now();
+  const before = process.cpuUsage();
+  return () => {
+    const { user, system } = process.cpuUsage(before);
+    return { ms: performance.now() - beganMs, cpuMs: (user + system) / 1_000 };
+  };
+}
+
+async function migrate(directory: string): Promise<Times> {
+  const begun = new Map<string, ReturnType<typeof measure>>();
+  const took = new Map<string, ReturnType<ReturnType<typeof measure>>>();
+  const endOpen = measure();
   const store = await FoundationDBDataStore.open({
     database: `embedded:${directory}`,
     subspace: benchSubspace,
@@ -64,23 +78,25 @@ async function migrate(directory: string): Promise<Pick<ChildReport, 'workMs' | 
     }),
     migrationAuditEventReporter({ type, phase }) {
       if (phase === null) return;
-      if (type === 'PhaseStarted') startedMs.set(phase, performance.now());
-      if (type === 'PhaseCompleted')
-        took.set(phase, performance.now() - (startedMs.get(phase) ?? Number.NaN));
+      if (type === 'PhaseStarted') begun.set(phase, measure());
+      const end = type === 'PhaseCompleted' ? begun.get(phase) : undefined;
+      if (end !== undefined) took.set(phase, end());
     },
   });
-  const openMs = performance.now() - beganMs;
+  const { ms: openMs } = endOpen();
   await store.close();
-  return { workMs: took.get('Backfill') ?? Number.NaN, verifyMs: took.get('Verify') ?? Number.NaN, openMs };
+  const [work, verify] = [took.get('Backfill'), took.get('Verify')];
+  if (work === undefined || verify === undefined) throw new Error('a phase was not told of');
+  return { workMs: work.ms, workCpuMs: work.cpuMs, verifyMs: verify.ms, openMs };
 }
 
-async function loop(directory: string): Promise<Pick<ChildReport, 'workMs' | 'verifyMs' | 'openMs'>> {
+async function loop(directory: string): Promise<Times> {
   const database = await openDatabase(`embedded:${directory}`);
-  const beganMs = performance.now();
+  const end = measure();
   await runLoop(database);
-  const workMs = performance.now() - beganMs;
+  const { ms, cpuMs } = end();
   await database.close();
-  return { workMs, verifyMs: 0, openMs: workMs };
+  return { workMs: ms, workCpuMs: cpuMs, verifyMs: 0, openMs: ms };
 }
 
 /** @throws Error where a record or an entry is missing, too many, or not what it should be */

@@ -16,6 +16,9 @@
  * process of its own on a fresh copy, and its records and entries are read, checked, and compared byte for byte with
  * those of the other side. Commits are durable on both sides. Ratios travel between machines; times do not.
  *
+ * CPU time tells what the work costs in total, on however many threads, and is the figure to trust on a machine that
+ * is busy with other things.
+ *
  * `peak RSS` is that of the process with all its threads during one migration. LMDB maps its file into memory, and
  * mapped pages count as resident until somebody else needs the memory: "anonymous" is the rest, which must not grow
  * with the number of records.
@@ -38,7 +41,7 @@ function readOptions() {
       records: { type: 'string' },
       runs: { type: 'string' },
       quick: { type: 'boolean', default: false },
-      /** Passed on to the Godwit children, separated by blanks: `--cpu-prof`, for one. */
+      /** Passed on to the Godwit children, separated by blanks: `--node-options=--cpu-prof`, for one. */
       'node-options': { type: 'string', default: '' },
     },
   });
@@ -184,6 +187,10 @@ async function compareSpeed(
     `  medians: backfill ${count(of(({ godwit }) => godwit.workMs))} ms, ` +
       `verify ${count(of(({ godwit }) => godwit.verifyMs))} ms, ` +
       `whole open ${count(of(({ godwit }) => godwit.openMs))} ms, loop ${count(of(({ loop }) => loop.workMs))} ms`,
+  );
+  print(
+    `  CPU time of all threads: backfill ${count(of(({ godwit }) => godwit.workCpuMs))} ms, ` +
+      `loop ${count(of(({ loop }) => loop.workCpuMs))} ms`,
   );
   print(
     `  ratio ${median(ratios).toFixed(2)} (${(ratios[0] ?? 0).toFixed(2)} to ${(ratios.at(-1) ?? 0).toFixed(2)})`,
