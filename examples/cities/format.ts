@@ -7,7 +7,8 @@ export const percent = (fraction: number): string => `${(Math.floor(fraction * 1
 
 export const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`;
 
-const barWidth = 24;
+/** With it, a line of progress fits into the 80 columns of a small terminal. */
+const barWidth = 14;
 
 export function bar(fraction: number): string {
   const full = Math.floor(fraction * barWidth);

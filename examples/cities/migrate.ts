@@ -118,8 +118,7 @@ function progressLine({ modelName, state, reason, phase, progress, etaMs }: Migr
     return `${modelName}: ${state}${reason === undefined ? '' : `, ${reason.message}`}`;
   }
   const { fraction, recordsDone, recordsEstimated, recordsPerSecond } = progress;
-  const all = recordsEstimated === null ? '' : ` of ~${thousands(recordsEstimated)}`;
-  const parts = [`${thousands(recordsDone)}${all} records`];
+  const parts = [`${thousands(recordsDone)} records`];
   // Verify goes on with the index entries, which are no records.
   if (recordsDone === recordsEstimated) parts.push('index entries');
   else {
