@@ -19,6 +19,8 @@ interface NodeContext extends NodeInput {
   readonly standing: Readonly<Record<number, Standing>>;
   /** Sent `go`, and not heard of since. */
   readonly started: readonly number[];
+  /** Ids of migration actors that have reached a final state, and send nothing more. */
+  readonly ended: readonly string[];
 }
 
 export type NodeEvent = MigrationNotice | { readonly type: 'stop' };
@@ -52,6 +54,7 @@ function modelsToStart(context: NodeContext): number[] {
     .map(({ modelId }) => modelId);
 }
 
+const endOfActor = 'xstate.done.actor.';
 const actorId = (modelId: number) => `migration-${modelId}`;
 
 export const nodeMachine = setup({
@@ -76,6 +79,9 @@ export const nodeMachine = setup({
           }
         : {},
     ),
+    takeEnd: assign(({ context, event }) => ({
+      ended: [...context.ended, event.type.slice(endOfActor.length)],
+    })),
     startNext: enqueueActions(({ context, enqueue }) => {
       const next = modelsToStart(context);
       if (next.length === 0) return;
@@ -90,15 +96,20 @@ export const nodeMachine = setup({
   },
   guards: {
     allSettled: ({ context }) => context.models.every(({ modelId }) => isSettled(context, modelId)),
-    allOver: ({ context }) => context.models.every(({ modelId }) => isOver(context.standing[modelId])),
+    // Not by the notices: what an actor sends last would find nobody, and XState says so on stderr.
+    allEnded: ({ context }) =>
+      context.models.every(({ modelId }) => context.ended.includes(actorId(modelId))),
     continueInBackground: ({ context }) => context.continueInBackground,
   },
 }).createMachine({
   id: 'node',
-  context: ({ input }) => ({ ...input, standing: {}, started: [] }),
+  context: ({ input }) => ({ ...input, standing: {}, started: [], ended: [] }),
   initial: 'starting',
   entry: 'spawnMigrations',
-  on: { stop: '.stopping' },
+  on: {
+    stop: '.stopping',
+    [`${endOfActor}*`]: { actions: 'takeEnd' },
+  },
   states: {
     // `open` waits here.
     starting: {
@@ -116,12 +127,12 @@ export const nodeMachine = setup({
     overBudget: {
       entry: 'stopMigrations',
       on: { 'migration.notice': { actions: 'takeNotice' } },
-      always: { guard: 'allOver', target: 'spent' },
+      always: { guard: 'allEnded', target: 'spent' },
     },
     stopping: {
       entry: 'stopMigrations',
       on: { 'migration.notice': { actions: 'takeNotice' }, stop: undefined },
-      always: { guard: 'allOver', target: 'stopped' },
+      always: { guard: 'allEnded', target: 'stopped' },
     },
     spent: { type: 'final' },
     stopped: { type: 'final' },

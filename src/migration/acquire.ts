@@ -143,7 +143,7 @@ function goOn(
     return {
       type: 'halted',
       as: 'failed',
-      error: targetChanged(migration, existing.migrationId, 'with another transform'),
+      error: transformChanged(migration, existing.migrationId),
     };
   }
   const isStartTakenBack = migration.startToTakeBack === existing.revision;
@@ -228,14 +228,20 @@ function haltOf({ status }: MigrationState): Halt | undefined {
   }
 }
 
-function targetChanged(
-  { model }: ModelMigration,
-  runningMigrationId: string,
-  how = 'to another definition',
-): MigrationException {
+function transformChanged({ model }: ModelMigration, runningMigrationId: string): MigrationException {
   return new MigrationException(
     'MIGRATION_TARGET_CHANGED',
-    `${model.name} is half-way through ${runningMigrationId}, begun ${how} than this program has. ` +
+    `${model.name} is half-way through ${runningMigrationId}, begun with another transform than this program has. ` +
+      'Let the program that began it finish, or call resumeMigration from this one to go on with its transform; ' +
+      'resetMigration begins anew.',
+    { details: { modelId: model.id, modelName: model.name, runningMigrationId } },
+  );
+}
+
+function targetChanged({ model }: ModelMigration, runningMigrationId: string): MigrationException {
+  return new MigrationException(
+    'MIGRATION_TARGET_CHANGED',
+    `${model.name} is half-way through ${runningMigrationId}, begun to another definition than this program has. ` +
       'Let the program that began it finish, or call resetMigration from this one.',
     { details: { modelId: model.id, modelName: model.name, runningMigrationId } },
   );

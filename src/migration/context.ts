@@ -2,6 +2,7 @@ import { MigrationException } from '../errors.ts';
 import type { Transaction } from '../kv/kv.ts';
 import type { DefinitionData, RecordData } from '../model/data.ts';
 import { keyAfter, rangeOf } from '../records/keys.ts';
+import type { MaintainedIndex } from '../records/maintained-index.ts';
 import { createMaintainedIndexes } from '../records/maintained-index.ts';
 import type { RecordWriter } from '../records/record-writer.ts';
 import { createRecordWriter } from '../records/record-writer.ts';
@@ -202,8 +203,9 @@ async function writeRecord(
   record: RecordData,
 ): Promise<void> {
   const accepted = migration.model.acceptRecord(record);
-  const before = await storedBefore(tx, migration, writer, accepted.primaryKey);
-  await writer.write(tx, writer.encode(accepted.record, before?.unknown), before?.record);
+  const before = await storedBefore(tx, writer, accepted.primaryKey);
+  const encoded = writer.encode(accepted.record, before?.unknown);
+  await writer.write(tx, encoded, before?.record, before?.hasEntries);
 }
 
 async function removeRecord(
@@ -213,22 +215,21 @@ async function removeRecord(
   key: unknown,
 ): Promise<void> {
   const primaryKey = migration.model.acceptKey(key);
-  const before = await storedBefore(tx, migration, writer, primaryKey);
-  if (before !== undefined) await writer.remove(tx, primaryKey, before.record);
+  const before = await storedBefore(tx, writer, primaryKey);
+  if (before !== undefined) await writer.remove(tx, primaryKey, before.record, before.hasEntries);
 }
 
 /**
  * The record that lies under the key now, by the names of the new definition. Entries of patched indexes have the same
- * bytes under both definitions, so the difference to it is the difference to what is there.
+ * bytes under both definitions, so the difference to it is the difference to what is there. The others are being filled
+ * under ids of their own, where a record of an older definition has none.
  */
-async function storedBefore(
-  tx: Transaction,
-  _migration: ModelMigration,
-  writer: RecordWriter,
-  primaryKey: Uint8Array,
-) {
+async function storedBefore(tx: Transaction, writer: RecordWriter, primaryKey: Uint8Array) {
   const bytes = await tx.get(writer.recordKey(primaryKey));
-  return bytes === undefined ? undefined : writer.codec.decode(bytes);
+  if (bytes === undefined) return undefined;
+  const { schemaId, record, unknown } = writer.codec.decode(bytes);
+  const isOlder = schemaId !== writer.schemaId;
+  return { record, unknown, hasEntries: ({ state }: MaintainedIndex) => !isOlder || state === 'ready' };
 }
 
 async function* readRecords(

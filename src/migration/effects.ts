@@ -11,6 +11,7 @@ import { acquireMigration } from './acquire.ts';
 import { readAnyIntent } from './intent.ts';
 import { watchForStop } from './intent-watch.ts';
 import type { LeaseRefused } from './lease.ts';
+import { readOwner } from './owner.ts';
 import { planModel, readStoredModel } from './plan.ts';
 import { publishIfCompatible } from './publish-model.ts';
 import { publishMigration } from './publish-migration.ts';
@@ -96,6 +97,8 @@ async function acquire(migration: ModelMigration): Promise<AcquireResult> {
       case 'refused':
         if (!isRejectionAudited) await auditRejection(migration, acquisition.refused);
         isRejectionAudited = true;
+        // Whatever went wrong here before, another node is at it.
+        migration.trouble = undefined;
         waits(migration, acquisition.refused);
         await acquisition.refused.worthRetrying(stop);
     }
@@ -166,17 +169,18 @@ async function waitForResume(migration: ModelMigration): Promise<WaitResult> {
   const over = await watchUntil({
     database: runtime.database,
     clock: runtime.clock,
-    keys: [keys.state, keys.intent, keys.fence],
+    keys: [keys.state, keys.intent, keys.fence, keys.owner],
     signal: stop,
     look: async (tx) => {
-      const [state, intent, stored] = await Promise.all([
+      const [state, intent, stored, owner] = await Promise.all([
         readState(tx, keys),
         readAnyIntent(tx, keys),
         readStoredModel(tx, keys),
+        readOwner(tx, keys),
       ]);
       if (migration.trouble === undefined) return isHalted(state) ? undefined : true;
       // It failed in this process alone: an operator's word, or another state of things, is worth another try.
-      const plan = `${planModel(stored, model).type} ${stored?.fence.schemaEpoch ?? 0}`;
+      const plan = `${planModel(stored, model).type} ${stored?.fence.schemaEpoch ?? 0} ${owner?.token ?? ''}`;
       seenIntent ??= intent?.revision ?? 0;
       seenPlan ??= plan;
       return (intent?.revision ?? 0) > seenIntent || plan !== seenPlan ? true : undefined;

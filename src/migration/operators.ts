@@ -60,6 +60,8 @@ interface Operation {
   readonly intent: Intent;
   readonly state: MigrationState | undefined;
   readonly hasOwner: boolean;
+  /** This process failed to go on with it, and could write that nowhere: its transform is another one, for example. */
+  readonly failedHere: boolean;
 }
 
 async function operate(
@@ -70,6 +72,9 @@ async function operate(
 ): Promise<MigrationStatus> {
   const { keys } = model;
   const id = runtime.random.id();
+  // What failed in this process alone has no state in the database: only a word from the operator wakes it.
+  const isTroubled = runtime.migrations.get(model.id)?.trouble !== undefined;
+  const reader = want === 'run' ? untroubled(runtime, model) : runtime;
   let events: readonly MigrationAuditEvent[] = [];
   const status = await runtime.database.transact(async (tx) => {
     const [stored, storedState, before, owner] = await Promise.all([
@@ -79,15 +84,13 @@ async function operate(
       readOwner(tx, keys),
     ]);
     // Applied in an attempt of which nobody knew how it ended.
-    if (before?.id === id) return readStatusIn(tx, runtime, model);
+    if (before?.id === id) return readStatusIn(tx, reader, model);
     events = [];
     const plan = planModel(stored, model);
     const migrationId = targetOf(plan, storedState);
     if (migrationId === null) throw notPending(model);
     const state = storedState?.migrationId === migrationId ? storedState : undefined;
     const current = before?.migrationId === migrationId ? before.want : 'run';
-    // What failed in this process alone has no state in the database: only a word from the operator wakes it.
-    const isTroubled = runtime.migrations.get(model.id)?.trouble !== undefined;
     if (isSettled(state, want, current) && !(want === 'run' && isTroubled)) {
       return readStatusIn(tx, runtime, model);
     }
@@ -100,15 +103,37 @@ async function operate(
       revision: (before?.revision ?? state?.intentRevision ?? 0) + 1,
       atMs: runtime.clock.wallMs(),
     });
-    const operation = { intent, state, hasOwner: owner !== undefined && owner.token !== '' };
+    const operation = {
+      intent,
+      state,
+      hasOwner: owner !== undefined && owner.token !== '',
+      failedHere: isTroubled && plan.type === 'migrate',
+    };
     events =
       want === 'run'
         ? resume(tx, runtime, model, operation)
         : await acknowledge(tx, runtime, model, operation, plan);
-    return readStatusIn(tx, runtime, model);
+    return readStatusIn(tx, reader, model);
   });
+  if (want === 'run') forgetTrouble(runtime, model);
   runtime.events.committed(model, events);
   return status;
+}
+
+/** As this process will see the model once the operator's word is written. */
+function untroubled(
+  { clock, migrations }: MigrationRuntime,
+  { id }: ConfiguredModel,
+): Pick<MigrationRuntime, 'clock' | 'migrations'> {
+  const local = migrations.get(id);
+  if (local === undefined) return { clock, migrations };
+  return { clock, migrations: new Map([[id, { ...local, trouble: undefined }]]) };
+}
+
+/** Whoever asks from now on is told how it goes on, not how it went before. */
+function forgetTrouble({ migrations }: MigrationRuntime, { id }: ConfiguredModel): void {
+  const local = migrations.get(id);
+  if (local !== undefined) local.trouble = undefined;
 }
 
 /** Which migration an operator means: the one this program is for, or the one that is under way. */
@@ -137,10 +162,10 @@ function resume(
   tx: Transaction,
   runtime: MigrationRuntime,
   model: ConfiguredModel,
-  { intent, state }: Operation,
+  { intent, state, failedHere }: Operation,
 ): readonly MigrationAuditEvent[] {
   if (state === undefined) return [];
-  const wasHalted = isHalted(state);
+  const wasHalted = isHalted(state) || failedHere;
   if (wasHalted && state.phase === 'Verify') clearRanges(tx, model.keys, 'verify');
   const next: MigrationState = wasHalted
     ? {
@@ -221,6 +246,7 @@ export async function resetMigration(
   const { keys } = model;
   let events: readonly MigrationAuditEvent[] = [];
   let wasReset = false;
+  const reader = untroubled(runtime, model);
   const status = await runtime.database.transact(async (tx) => {
     const [fence, state, owner] = await Promise.all([
       readFence(tx, keys),
@@ -228,7 +254,7 @@ export async function resetMigration(
       readOwner(tx, keys),
     ]);
     const isReset = state === undefined && (fence === undefined || fence.target === null);
-    if (isReset && wasReset && tx.afterUnknownResult) return readStatusIn(tx, runtime, model);
+    if (isReset && wasReset && tx.afterUnknownResult) return readStatusIn(tx, reader, model);
     if (isReset || fence === undefined) throw notPending(model);
     wasReset = true;
     if (owner !== undefined) tx.set(keys.owner, ownerFormat.encode(vacated(owner, owner.epoch + 1)));
@@ -245,8 +271,9 @@ export async function resetMigration(
       }),
     ];
     recordInTransaction(tx, { runtime, model }, events, { canceled: 1 });
-    return readStatusIn(tx, runtime, model);
+    return readStatusIn(tx, reader, model);
   });
+  forgetTrouble(runtime, model);
   runtime.events.committed(model, events);
   return status;
 }

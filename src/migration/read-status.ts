@@ -117,10 +117,12 @@ function describe(found: Found): MigrationStatus {
   };
 }
 
-function standingOf({ plan, state, owner, localError }: Found): MigrationStatusState {
-  if (plan.type === 'targetChanged' && owner === undefined) return 'Failed';
+function standingOf({ plan, state, owner, localError, isGateClosed }: Found): MigrationStatusState {
+  // Where this process failed to take the place of a dead owner, that one's row is still there.
+  if (plan.type === 'targetChanged' && (owner === undefined || localError !== undefined)) return 'Failed';
   if (state === undefined) {
-    if (plan.type === 'none' || plan.type === 'publish') return 'Idle';
+    if (plan.type === 'publish') return 'Idle';
+    if (plan.type === 'none') return isGateClosed ? 'Waiting' : 'Idle';
     return localError === undefined ? 'Waiting' : 'Failed';
   }
   switch (state.status) {
@@ -131,8 +133,8 @@ function standingOf({ plan, state, owner, localError }: Found): MigrationStatusS
     case 'Running':
     case 'Partial':
     case 'Retry':
-      if (owner !== undefined) return 'Running';
-      return localError === undefined ? 'Waiting' : 'Failed';
+      if (localError !== undefined) return 'Failed';
+      return owner === undefined ? 'Waiting' : 'Running';
   }
 }
 
@@ -151,6 +153,11 @@ function reasonOf(found: Found, standing: MigrationStatusState): MigrationReason
     return { code: 'retryBackoff', message, sinceMs: nowMs, untilMs: state.retryAtMs };
   }
   if (standing !== 'Waiting') return undefined;
+  if (plan.type === 'none' && state === undefined) {
+    const message =
+      'a migration was reset half-way; a program of a newer version has to take its records over';
+    return { code: 'mixedRecords', message, sinceMs: nowMs };
+  }
   if (localReason !== undefined) return localReason;
   const message = owner === undefined ? 'no node has begun' : `${owner.nodeId} holds the lease`;
   return { code: 'lease', message, sinceMs: nowMs };

@@ -13,6 +13,7 @@ export interface MigrationReason {
     | 'pausing'
     | 'canceling'
     | 'targetChanged'
+    | 'mixedRecords'
     | (string & {});
   readonly message: string;
   readonly sinceMs: number;

@@ -20,6 +20,7 @@ import { readStatus } from './read-status.ts';
 import { isRetryable } from './retry.ts';
 import type { HeldMigration, ModelMigration } from './runtime.ts';
 import type { MigrationError, MigrationPhase } from './state.ts';
+import { checkCursor } from './state.ts';
 import {
   completePhase,
   finishHandler,
@@ -269,24 +270,36 @@ async function callHandler(
     signal,
   });
   const called = callSafely(handler, context);
+  const over = new AbortController();
   try {
     // An owner that was deposed does not wait for its handler: whatever that still does is refused.
-    await Promise.race([called, aborted(held.lease.lost)]);
+    await Promise.race([called, aborted(held.lease.lost, over.signal)]);
   } finally {
+    over.abort();
     watching.end();
     await end();
   }
   if (held.lease.lost.aborted) return { type: 'stopped' };
   const answer = await called;
-  if (answer.type === 'outcome') {
-    const problem = outcomeProblem(answer.outcome);
-    if (problem === undefined) return answer;
-    const message = `A handler of ${model.name} did not answer a MigrationOutcome: ${problem}.`;
-    return { type: 'threw', error: new MigrationException('OUTCOME_INVALID', message) };
-  }
+  if (answer.type === 'outcome') return accepted(model.name, answer.outcome);
   // What it threw because it was told to stop is no failure of its own.
   if (watching.signal.aborted) return { type: 'intent' };
   return stop.aborted ? { type: 'stopped' } : answer;
+}
+
+/** What a handler answered, if it can be persisted: else the migration fails for what it is. */
+function accepted(modelName: string, outcome: MigrationOutcome): WorkEnd {
+  const problem = outcomeProblem(outcome);
+  if (problem !== undefined) {
+    const message = `A handler of ${modelName} did not answer a MigrationOutcome: ${problem}.`;
+    return { type: 'threw', error: new MigrationException('OUTCOME_INVALID', message) };
+  }
+  try {
+    if ('nextCursor' in outcome && outcome.nextCursor !== undefined) checkCursor(outcome.nextCursor);
+  } catch (error) {
+    return { type: 'threw', error };
+  }
+  return { type: 'outcome', outcome };
 }
 
 async function callSafely(
@@ -300,9 +313,10 @@ async function callSafely(
   }
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
+/** Listens no longer than until `over` aborts: the signal of a lease outlives many steps. */
+function aborted(signal: AbortSignal, over: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {
-    signal.addEventListener('abort', () => resolve(), { once: true });
+    signal.addEventListener('abort', () => resolve(), { once: true, signal: over });
   });
 }

@@ -41,11 +41,22 @@ export interface RecordWriter {
    * Writes a record, and the difference between its index entries and those of `before`: the record that the same
    * entries were written for, by this definition's names. Whatever is refused is refused before anything is written.
    *
+   * @param hasEntries whether an index has those of `before`; default all have
    * @throws RequestException UNIQUE_VIOLATION, RECORD_TOO_LARGE, KEY_TOO_LARGE, RECORD_UNREADABLE
    */
-  write(tx: Transaction, record: EncodedRecord, before?: RecordData): Promise<void>;
+  write(
+    tx: Transaction,
+    record: EncodedRecord,
+    before?: RecordData,
+    hasEntries?: (index: MaintainedIndex) => boolean,
+  ): Promise<void>;
   /** Clears a record with the index entries of `before`. */
-  remove(tx: Transaction, primaryKey: Uint8Array, before: RecordData): Promise<void>;
+  remove(
+    tx: Transaction,
+    primaryKey: Uint8Array,
+    before: RecordData,
+    hasEntries?: (index: MaintainedIndex) => boolean,
+  ): Promise<void>;
 }
 
 export interface EncodedRecord {
@@ -74,21 +85,25 @@ export function createRecordWriter(options: RecordWriterOptions): RecordWriter {
       checkRecordSize(data.name, bytes);
       return { primaryKey: keyCodec.encodeFromRecord(record), bytes, record };
     },
-    async write(tx, { primaryKey, bytes, record }, before) {
+    async write(tx, { primaryKey, bytes, record }, before, hasEntries = inAll) {
       checkRecordSize(data.name, bytes);
-      const change = await entryChange(tx, data.name, indexes, primaryKey, before, record);
+      const old = { record: before, hasEntries };
+      const change = await entryChange(tx, data.name, indexes, primaryKey, old, record);
       // Clearing comes first: an entry may keep its key and change its value.
       for (const key of change.clear) tx.clear(key);
       for (const { key, value } of change.set) tx.set(key, value);
       tx.set(recordKey(primaryKey), bytes);
     },
-    async remove(tx, primaryKey, before) {
-      const change = await entryChange(tx, data.name, indexes, primaryKey, before, undefined);
+    async remove(tx, primaryKey, before, hasEntries = inAll) {
+      const old = { record: before, hasEntries };
+      const change = await entryChange(tx, data.name, indexes, primaryKey, old, undefined);
       for (const key of change.clear) tx.clear(key);
       tx.clear(recordKey(primaryKey));
     },
   };
 }
+
+const inAll = () => true;
 
 interface EntryChange {
   readonly set: readonly IndexEntry[];
@@ -101,14 +116,18 @@ async function entryChange(
   model: string,
   indexes: readonly MaintainedIndex[],
   primaryKey: Uint8Array,
-  before: RecordData | undefined,
+  before: {
+    readonly record: RecordData | undefined;
+    readonly hasEntries: (index: MaintainedIndex) => boolean;
+  },
   after: RecordData | undefined,
 ): Promise<EntryChange> {
   const set: IndexEntry[] = [];
   const clear: Buffer[] = [];
   const reads: Promise<void>[] = [];
   for (const index of indexes) {
-    const old = before === undefined ? [] : index.entries(before, primaryKey);
+    const isEntered = before.record !== undefined && before.hasEntries(index);
+    const old = isEntered ? index.entries(before.record, primaryKey) : [];
     const fresh = after === undefined ? [] : index.entries(after, primaryKey);
     for (const entry of without(fresh, old)) {
       set.push(entry);

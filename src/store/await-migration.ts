@@ -5,6 +5,8 @@ import type { MigrationRuntime } from '../migration/runtime.ts';
 import type { MigrationStatus } from '../migration/status.ts';
 import { watchUntil } from '../migration/watch.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
+import type { Transaction } from '../kv/kv.ts';
+import type { Gate } from './gate.ts';
 import { throwIfAborted } from './request-error.ts';
 
 export interface AwaitMigrationOptions {
@@ -14,14 +16,16 @@ export interface AwaitMigrationOptions {
 }
 
 /**
- * Resolves when there is nothing left to do for the model: it is published, so every later transaction is let through.
+ * Resolves when there is nothing left to do for the model and the gate lets requests through: so will it every later
+ * transaction.
  *
  * @param dependencies of the model, nearest first, with theirs
  * @throws MigrationException MIGRATION_FAILED, MIGRATION_CANCELED, DEPENDENCY_BLOCKED
- * @throws RequestException STORE_CLOSED, TIMEOUT, ABORTED
+ * @throws RequestException STORE_CLOSED, TIMEOUT, ABORTED; MODEL_SCHEMA_CHANGED when this program never will serve it
  */
 export async function awaitMigration(
   runtime: MigrationRuntime,
+  gate: Gate,
   model: ConfiguredModel,
   dependencies: readonly ConfiguredModel[],
   { signal, timeoutMs }: AwaitMigrationOptions,
@@ -48,7 +52,8 @@ export async function awaitMigration(
             if (blocked !== undefined) return blocked;
           }
         }
-        return verdictOn(status);
+        const verdict = verdictOn(status);
+        return verdict === 'done' ? passes(tx, gate, model) : verdict;
       },
     });
     if (answer === 'done') return;
@@ -59,6 +64,21 @@ export async function awaitMigration(
   if (closing.aborted) throw new RequestException('STORE_CLOSED', 'The store was closed.');
   throwIfAborted(signal);
   throw new RequestException('TIMEOUT', `${model.name} was not ready within ${timeoutMs ?? 0} ms.`);
+}
+
+/** An older program has nothing to do itself, but may find the model closed, for now or for good. */
+async function passes(
+  tx: Transaction,
+  gate: Gate,
+  model: ConfiguredModel,
+): Promise<'done' | GodwitException | undefined> {
+  try {
+    await gate.readGate(tx, model);
+    return 'done';
+  } catch (error) {
+    if (!(error instanceof RequestException)) throw error;
+    return error.retryable ? undefined : error;
+  }
 }
 
 function verdictOn(status: MigrationStatus): 'done' | GodwitException | undefined {
@@ -87,7 +107,8 @@ export function haltedError(status: MigrationStatus): MigrationException {
     case 'Canceled':
       return new MigrationException(
         'MIGRATION_CANCELED',
-        `The migration of ${modelName} was canceled: ${status.message ?? ''}`,
+        `The migration of ${modelName} was canceled: ${status.message ?? ''}. resumeMigration lets it go on; ` +
+          'resetMigration ends it for good, so that a mended program can begin anew.',
         { details },
       );
     default: {

@@ -16,7 +16,10 @@ import { createRequests } from './request.ts';
  */
 export function createContextRequests(
   { migration, held, track }: ContextScope,
-  options: {
+  {
+    findModel,
+    assertOpen,
+  }: {
     readonly findModel: (definition: AnyModel) => ConfiguredModel;
     readonly assertOpen: () => void;
   },
@@ -37,7 +40,7 @@ export function createContextRequests(
     const view = createModelView(model, { ...fence, keySpace: held.state.targetKeySpace }, target);
     return Promise.resolve(touching(createRecordAccess(view), model, held.state.migrationId));
   };
-  return createRequests({ database, gate: createGate({ admit }), ...options });
+  return createRequests({ database, gate: createGate({ admit }), findModel, assertOpen });
 }
 
 /** What is written marks the migration: there is no way back by itself any more. */

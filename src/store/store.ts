@@ -195,13 +195,13 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
    * Resolves at once when there is nothing to do, else when the model is published and this process can serve it.
    *
    * @throws MigrationException MIGRATION_FAILED, MIGRATION_CANCELED, DEPENDENCY_BLOCKED
-   * @throws RequestException STORE_CLOSED, TIMEOUT, ABORTED
+   * @throws RequestException STORE_CLOSED, TIMEOUT, ABORTED; MODEL_SCHEMA_CHANGED for a program that is too old for it
    * @throws ModelException MODEL_UNKNOWN
    */
   async awaitMigration(modelId: number, options: AwaitMigrationOptions = {}): Promise<void> {
-    const { runtime, closing } = this.#open();
+    const { runtime, gate, closing } = this.#open();
     const model = this.#core.modelById(modelId);
-    await awaitMigration(runtime, model, this.#dependenciesOf(model), options, closing.signal);
+    await awaitMigration(runtime, gate, model, this.#dependenciesOf(model), options, closing.signal);
     await this.#core.readiness?.refresh();
   }
 

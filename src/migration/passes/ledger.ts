@@ -38,7 +38,7 @@ export interface RangeRow {
   readonly weight: number;
   /** How much of it is done, by key interpolation: 0 to 1, never falls. */
   readonly share: number;
-  /** Records per second while it was being moved last; without throttled and paused time. */
+  /** Its share of what its mover's process moved per second when it was last written; paused time does not count. */
   readonly recordsPerSecond: number;
   /** What Verify adds up: see `IndexSum`. */
   readonly sums: readonly IndexSum[];

@@ -12,6 +12,8 @@ import type { Intent } from '../intent.ts';
 import { isStopping, readIntent } from '../intent.ts';
 import type { IndexSum, RangeRow } from './ledger.ts';
 import { interpolate, maxSampleLength, maxSamples, readRange, readRanges, writeRange } from './ledger.ts';
+import type { RateMeter } from './rate-meter.ts';
+import { createRateMeter } from './rate-meter.ts';
 import type { HeldMigration, ModelMigration } from '../runtime.ts';
 
 /** What one chunk adds to its range. */
@@ -84,12 +86,14 @@ export async function movePass(migration: ModelMigration, held: HeldMigration, p
   const signal = AbortSignal.any([ending.signal, migration.stop, held.lease.lost]);
   let intent: Intent | undefined;
   let failure: { readonly error: unknown } | undefined;
+  const rate = createRateMeter(runtime.clock);
 
   const work = async () => {
     for (;;) {
       const number = signal.aborted ? undefined : queue.shift();
       if (number === undefined) return;
-      const mover = new RangeMover(migration, held, pass, number, signal);
+      const mover = new RangeMover(migration, held, pass, number, rate, signal);
+      const endRange = rate.begin();
       try {
         const seen = await mover.run();
         if (seen === undefined) continue;
@@ -97,6 +101,8 @@ export async function movePass(migration: ModelMigration, held: HeldMigration, p
       } catch (error) {
         // An abort reaches the work under way as an error of its own; the first failure is the one that counts.
         if (!signal.aborted) failure ??= { error };
+      } finally {
+        endRange();
       }
       ending.abort();
       return;
@@ -122,30 +128,29 @@ const tooMuchCodes: ReadonlySet<number> = new Set([
   KeyValueErrorCode.transactionTooLarge,
 ]);
 
-/** Weight of the newest chunk in the rate that a range shows. */
-const rateSmoothing = 0.3;
-
 /** Moves one range to its end, chunk after chunk. */
 class RangeMover {
   readonly #migration: ModelMigration;
   readonly #held: HeldMigration;
   readonly #pass: Pass;
   readonly #number: number;
+  readonly #rate: RateMeter;
   readonly #signal: AbortSignal;
   #control: ChunkControl = initialChunkControl;
-  #recordsPerSecond = 0;
 
   constructor(
     migration: ModelMigration,
     held: HeldMigration,
     pass: Pass,
     number: number,
+    rate: RateMeter,
     signal: AbortSignal,
   ) {
     this.#migration = migration;
     this.#held = held;
     this.#pass = pass;
     this.#number = number;
+    this.#rate = rate;
     this.#signal = signal;
   }
 
@@ -167,7 +172,7 @@ class RangeMover {
           ahead = this.#prepare(row, chunk.lastKey.toString('base64'));
           ahead.catch(() => undefined);
         }
-        const result = await this.#commit(row, chunk, startedMs);
+        const result = await this.#commit(row, chunk);
         if (result.type === 'intent') return result.intent;
         if (result.type === 'tooMuch') {
           this.#control = nextChunkControl(this.#control, { type: 'tooMuch' });
@@ -194,6 +199,7 @@ class RangeMover {
           conflicts: result.conflicts,
           seconds: (clock.monotonicMs() - startedMs) / 1_000,
         });
+        this.#rate.moved(result.row.recordsRead - row.recordsRead);
         row = result.row;
         events.changed(this.#migration.model);
         if (setAside) await this.#pass.checkQuarantine?.();
@@ -220,7 +226,8 @@ class RangeMover {
       ]);
       if (isStopping(intent)) return { type: 'intent' as const, intent };
       const claimSeq = row.claimSeq + 1;
-      const claimed = { ...row, claimSeq, claim: { session: runtime.session, claimSeq } };
+      const claim = { session: runtime.session, claimSeq };
+      const claimed = { ...row, claimSeq, claim, recordsPerSecond: Math.round(this.#rate.share()) };
       writeRange(tx, model.keys, this.#pass.name, this.#number, claimed);
       return { type: 'claimed' as const, row: claimed };
     });
@@ -239,7 +246,7 @@ class RangeMover {
    * One transaction: ownership, gate, intent and the range as expected; then data, cursor, counts. After an unknown
    * result the sequence number tells whether it was applied.
    */
-  async #commit(row: RangeRow, chunk: PreparedChunk, startedMs: number): Promise<CommitResult> {
+  async #commit(row: RangeRow, chunk: PreparedChunk): Promise<CommitResult> {
     const { runtime, model } = this.#migration;
     const { keys } = model;
     const { state, lease } = this.#held;
@@ -265,7 +272,7 @@ class RangeMover {
           if (!isMine || current.seq !== row.seq || !isSameFence) throw claimLost(state.migrationId);
           if (isStopping(intent)) return { type: 'intent', intent };
           const addition = await chunk.apply(tx);
-          const next = this.#advanced(row, chunk, addition, startedMs);
+          const next = this.#advanced(row, chunk, addition);
           writeRange(tx, keys, this.#pass.name, this.#number, next);
           if (this.#pass.touches && chunk.records > 0) {
             tx.set(keys.touched, Buffer.from(state.migrationId));
@@ -294,14 +301,8 @@ class RangeMover {
     return row;
   }
 
-  #advanced(row: RangeRow, chunk: PreparedChunk, addition: ChunkAddition, startedMs: number): RangeRow {
+  #advanced(row: RangeRow, chunk: PreparedChunk, addition: ChunkAddition): RangeRow {
     const done = chunk.atEnd;
-    const seconds = (this.#migration.runtime.clock.monotonicMs() - startedMs) / 1_000;
-    if (addition.recordsRead > 0 && seconds > 0) {
-      const rate = addition.recordsRead / seconds;
-      this.#recordsPerSecond +=
-        (rate - this.#recordsPerSecond) * (this.#recordsPerSecond === 0 ? 1 : rateSmoothing);
-    }
     const share =
       chunk.lastKey === undefined ? 1 : interpolate(bytesOf(row.begin), bytesOf(row.end), chunk.lastKey);
     return {
@@ -317,7 +318,7 @@ class RangeMover {
       bytes: row.bytes + addition.bytes,
       // Below 1 until the range is at its end, and never back.
       share: done ? 1 : Math.max(row.share, Math.min(0.999_999, share)),
-      recordsPerSecond: Math.round(this.#recordsPerSecond),
+      recordsPerSecond: Math.round(this.#rate.share()),
       sums: addSums(row.sums, addition.sums),
       findings: row.findings + addition.findings,
       samples: [...row.samples, ...addition.samples.map((key) => key.slice(0, maxSampleLength))].slice(

@@ -1,0 +1,49 @@
+import type { KeyValueDatabase } from '../src/kv/kv.ts';
+import { definitionData } from '../src/model/normalize.ts';
+import { createIndexEncoder } from '../src/records/index-entries.ts';
+import { createStoreKeys, keyAfter, rangeOf } from '../src/records/keys.ts';
+import { createRecordCodec } from '../src/records/record-codec.ts';
+import { benchSubspace, placeModelId, PlaceV1, PlaceV2 } from './models.ts';
+
+/** What Godwit gives to a model's second definition and its first index: the loop's rows shall be the same bytes. */
+export const target = { schemaId: 2, keySpace: 1, indexId: 1 } as const;
+const recordsPerTransaction = 1_000;
+
+/**
+ * The migration as somebody in a hurry writes it, and as fast as it gets on one thread: decodes, converts, encodes,
+ * writes record and index entry, and keeps a cursor. It reads without conflicts and checks nothing: no ownership, no
+ * operator, no value's limits, no count. One transaction at a time.
+ */
+export async function runLoop(database: KeyValueDatabase): Promise<void> {
+  const keys = createStoreKeys(benchSubspace).model(placeModelId);
+  const prefix = keys.records(target.keySpace);
+  const cursorKey = Buffer.concat([keys.state, Buffer.from('loop')]);
+  const indexPrefix = keys.index(target.indexId);
+  const [stored, wanted] = [definitionData(PlaceV1), definitionData(PlaceV2)];
+  const [index] = wanted.indexes;
+  if (index === undefined) throw new Error('the model has no index');
+  const from = createRecordCodec(stored);
+  const to = createRecordCodec(wanted);
+  const encoder = createIndexEncoder(wanted, index);
+  const { end } = rangeOf(prefix);
+  let { begin } = rangeOf(prefix);
+  for (;;) {
+    const cursor = begin;
+    const last = await database.transact(async (tx) => {
+      const rows = await tx.getRangeAll(cursor, end, { snapshot: true, limit: recordsPerTransaction });
+      for (const { key, value } of rows) {
+        const { record, unknown } = from.decode(value);
+        const moved = { ...record, latitude: Number(record['latitude']) };
+        tx.set(key, to.encode(moved, target.schemaId, unknown));
+        for (const entry of encoder.entries(moved, key.subarray(prefix.length))) {
+          tx.set(Buffer.concat([indexPrefix, entry.key]), entry.value);
+        }
+      }
+      const lastKey = rows.at(-1)?.key;
+      if (lastKey !== undefined) tx.set(cursorKey, lastKey);
+      return lastKey;
+    });
+    if (last === undefined) return;
+    begin = keyAfter(last);
+  }
+}

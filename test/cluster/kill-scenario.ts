@@ -1,0 +1,140 @@
+import { expect } from 'vitest';
+import type { KeyValueDatabase } from '../../src/kv/kv.ts';
+import { readMetrics } from '../../src/migration/counters.ts';
+import { readOwner } from '../../src/migration/owner.ts';
+import { readRanges, totalsOf } from '../../src/migration/passes/ledger.ts';
+import { readFence } from '../../src/records/fence.ts';
+import { rangeOf } from '../../src/records/keys.ts';
+import { schemaIdOf } from '../../src/records/record-codec.ts';
+import { readRows } from '../rig/recompute-index.ts';
+import { createSeededRandom, type SeededRandom } from '../rig/seed.ts';
+import { createTemporaryDirectory } from '../rig/temporary-directory.ts';
+import { expectEachMovedOnce, openItemsV2, withDatabase } from './item-checks.ts';
+import { addItems, itemKeys, itemModelId } from './items.ts';
+import type { MigrationProcess, StopPoint } from './migration-processes.ts';
+import { isReport, recordsIn, startMigrationProcess } from './migration-processes.ts';
+
+const totalItems = 10_000;
+export const killsPerMigration = 6;
+/** A run stops at one of its first commits: at 100 to 150 records each, several ranges of the ledger long. */
+const latestCommit = 20;
+/** Together the runs stop this side of the end: it takes some 85 commits, and at each kill three may be in flight. */
+const mostCommits = 60;
+
+/** Drawn again until all of them lie before the end of the migration. */
+export function drawStopPoints(random: SeededRandom): readonly StopPoint[] {
+  for (;;) {
+    const points = Array.from({ length: killsPerMigration }, () => ({
+      commit: 1 + random.below(latestCommit),
+      side: random.pick(['before', 'after'] as const),
+    }));
+    if (points.reduce((sum, { commit }) => sum + commit, 0) <= mostCommits) return points;
+  }
+}
+
+/** What a dead process left in the database. */
+interface Census {
+  readonly epoch: number;
+  /** By the ledger. */
+  readonly moved: number;
+  /** By the persisted counters. */
+  readonly counted: number;
+  /** By the records themselves. */
+  readonly rewritten: number;
+}
+
+/**
+ * Kills a migration at drawn points of its progress, starts it again after each, and lets the last run end. Expects that
+ * each record was moved exactly once.
+ *
+ * @returns how many kills fell between the first and the last commit that moved records
+ */
+export async function killAndRestart(seed: number): Promise<number> {
+  const directory = createTemporaryDirectory('kill-migration');
+  const processes: MigrationProcess[] = [];
+  const start = async (nodeId: string, stopAt?: StopPoint) => {
+    const started = await startMigrationProcess({ directory: directory.path, nodeId, stopAt });
+    processes.push(started);
+    started.go();
+    return started;
+  };
+  try {
+    await addItems(directory.path, totalItems);
+    const censuses: Census[] = [];
+    let before: Census = { epoch: 0, moved: 0, counted: 0, rewritten: 0 };
+    for (const [at, stopAt] of drawStopPoints(createSeededRandom(seed)).entries()) {
+      const victim = await start(`node-${at}`, stopAt);
+      await victim.reported(isReport('stopped'));
+      await victim.kill();
+      const after = await withDatabase(directory.path, takeCensus);
+      expectTrueLedger(before, after, victim);
+      censuses.push(after);
+      before = after;
+    }
+    const last = await start('last');
+    await last.reported(isReport('done'));
+    const moved = totalItems - before.moved;
+    expect(recordsIn(last.reports, 'acknowledged')).toBe(moved);
+    expect(last.reports.filter(isReport('verifying')).length).toBeGreaterThan(0);
+    expect(last.reports).toContainEqual({ type: 'serving', records: totalItems });
+    await withDatabase(directory.path, (database) => expectMovedOnce(database, before.epoch));
+    return censuses.filter((census) => census.moved > 0 && census.moved < totalItems).length;
+  } finally {
+    await Promise.all(processes.map((started) => started.kill()));
+    directory.remove();
+  }
+}
+
+/** What was acknowledged is there, what was not sent is not, and the ledger counts what is there. */
+function expectTrueLedger(before: Census, after: Census, { reports }: MigrationProcess): void {
+  expect({ counted: after.counted, rewritten: after.rewritten }).toEqual({
+    counted: after.moved,
+    rewritten: after.moved,
+  });
+  const moved = after.moved - before.moved;
+  expect(moved).toBeGreaterThanOrEqual(recordsIn(reports, 'acknowledged'));
+  expect(moved).toBeLessThanOrEqual(recordsIn(reports, 'sending'));
+  expect(after.epoch).toBeGreaterThan(before.epoch);
+}
+
+async function takeCensus(database: KeyValueDatabase): Promise<Census> {
+  const { fence, ...found } = await database.transact(async (tx) => ({
+    fence: await readFence(tx, itemKeys),
+    epoch: (await readOwner(tx, itemKeys))?.epoch ?? 0,
+    moved: totalsOf(await readRanges(tx, itemKeys, 'backfill')).moved,
+    counted: (await readMetrics(tx, itemKeys)).recordsMoved,
+  }));
+  if (fence === undefined || fence.target === null)
+    throw new Error('the process died before the gate was closed');
+  const { keySpace, schemaId } = fence.target;
+  const rows = await readRows(database, rangeOf(itemKeys.records(keySpace)));
+  return { ...found, rewritten: rows.filter(({ value }) => schemaIdOf(value) === schemaId).length };
+}
+
+async function expectMovedOnce(database: KeyValueDatabase, lastEpoch: number): Promise<void> {
+  const store = await openItemsV2(database);
+  try {
+    await expectEachMovedOnce(database, store, totalItems);
+    expect(await store.migrationMetrics(itemModelId)).toMatchObject({
+      started: 1,
+      completed: 1,
+      failed: 0,
+      retries: 0,
+      recordsMoved: totalItems,
+      takeovers: killsPerMigration,
+    });
+    expect(await store.migrationStatus(itemModelId)).toMatchObject({ state: 'Idle', lastError: null });
+
+    const events = await store.migrationAuditEvents(itemModelId);
+    // A holder that died on this machine is known to be dead: nobody waits for the end of its lease.
+    expect(events.filter(({ type }) => type === 'LeaseRejected')).toEqual([]);
+    const epochs = events.filter(({ type }) => type === 'LeaseAcquired').map(({ epoch }) => epoch);
+    expect(epochs).toEqual(Array.from({ length: killsPerMigration + 1 }, (_, run) => run + 1));
+    expect(epochs.at(-1)).toBeGreaterThan(lastEpoch);
+    const verified = events.filter(({ type, phase }) => type === 'PhaseCompleted' && phase === 'Verify');
+    expect(verified).toHaveLength(1);
+    expect(events.at(-1)).toMatchObject({ type: 'Completed' });
+  } finally {
+    await store.close();
+  }
+}

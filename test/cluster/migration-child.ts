@@ -1,0 +1,79 @@
+/** A process that opens the items in version 2, tells its parent of each commit that moves some, and stops where told. */
+import { openEmbeddedDatabase } from '../../src/kv/embedded/open.ts';
+import type { KeyValueDatabase } from '../../src/kv/kv.ts';
+import { backfill } from '../../src/migration/backfill-spec.ts';
+import { readFence } from '../../src/records/fence.ts';
+import { FoundationDBDataStore } from '../../src/store/store.ts';
+import { watchCommits } from '../rig/watched-commits.ts';
+import { ItemV2 } from './item-models.ts';
+import { itemKeys, itemModelId, itemSubspace } from './items.ts';
+import type { MigrationOrder, MigrationReport, StopPoint } from './migration-processes.ts';
+
+const report = (message: MigrationReport) => process.send?.(message);
+
+/** Once stopped, no commit that moves records is sent, by whichever range: until the parent says otherwise. */
+function createBrake(stopAt: StopPoint | undefined) {
+  let released = Promise.resolve();
+  return (commit: number, side: StopPoint['side']): Promise<void> => {
+    if (stopAt?.commit !== commit || stopAt.side !== side) return released;
+    released = new Promise((resolve) => {
+      process.once('message', () => resolve());
+    });
+    report({ type: 'stopped' });
+    return released;
+  };
+}
+
+function watchItems(
+  database: KeyValueDatabase,
+  records: Uint8Array,
+  stopAt: StopPoint | undefined,
+): KeyValueDatabase {
+  const brake = createBrake(stopAt);
+  const moving = watchCommits(database, records, {
+    async before({ number, keys }) {
+      await brake(number, 'before');
+      report({ type: 'sending', records: keys });
+    },
+    async after({ number, keys }) {
+      report({ type: 'acknowledged', records: keys });
+      await brake(number, 'after');
+    },
+  });
+  return watchCommits(moving, itemKeys.ranges('verify'), {
+    after: () => void report({ type: 'verifying' }),
+  });
+}
+
+async function run({ directory, nodeId, stopAt }: MigrationOrder): Promise<void> {
+  const database = await openEmbeddedDatabase({ directory });
+  const fence = await database.transact((tx) => readFence(tx, itemKeys));
+  if (fence === undefined) throw new Error('the items were never published');
+  const store = await FoundationDBDataStore.open({
+    database: watchItems(database, itemKeys.records(fence.keySpace), stopAt),
+    subspace: itemSubspace,
+    dataModelsById: { [itemModelId]: ItemV2 },
+    migrationHandler: { Item: backfill({ module: new URL('./mark-item.ts', import.meta.url) }) },
+    persistMigrationAuditEvents: true,
+    migrationAuditEventReporter: ({ type }) => void report({ type: 'audit', event: type }),
+    nodeId,
+  });
+  report({ type: 'serving', records: await store.model(ItemV2).count() });
+  await store.close();
+  await database.close();
+  report({ type: 'done' });
+  process.disconnect();
+}
+
+// What is awaited may keep no process alive; the channel does, until it is disconnected.
+process.on('message', () => undefined);
+process.once('message', (order) => {
+  run(order as MigrationOrder).catch((error: unknown) => {
+    report({
+      type: 'failed',
+      message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
+    process.exit(1);
+  });
+});
+report({ type: 'loaded' });

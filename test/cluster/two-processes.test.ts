@@ -1,0 +1,129 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../rig/temporary-directory.ts';
+import { expectEachMovedOnce, openItemsV2, withDatabase } from './item-checks.ts';
+import { ItemV1 } from './item-models.ts';
+import { addItems, itemModelId, movedItem, openItemsV1 } from './items.ts';
+import type { MigrationProcess, StopPoint } from './migration-processes.ts';
+import { isAudit, isReport, recordsIn, startMigrationProcess } from './migration-processes.ts';
+
+const totalItems = 2_000;
+/** Some records are moved, most are not. */
+const midway: StopPoint = { commit: 3, side: 'before' };
+/** Processes are started here: generous, for a machine that does something else too. */
+const timeoutMs = 120_000;
+
+describe('two processes on one directory', () => {
+  let directory: TemporaryDirectory;
+  let processes: MigrationProcess[];
+
+  beforeEach(async () => {
+    directory = createTemporaryDirectory('two-processes');
+    processes = [];
+    await addItems(directory.path, totalItems);
+  });
+  afterEach(async () => {
+    await Promise.all(processes.map((started) => started.kill()));
+    directory.remove();
+  });
+
+  const start = async (nodeId: string): Promise<MigrationProcess> => {
+    const started = await startMigrationProcess({ directory: directory.path, nodeId, stopAt: midway });
+    processes.push(started);
+    return started;
+  };
+  /** Both open at the same time; answers when one is midway, and the other has learnt that it has to wait. */
+  const startTwo = async (): Promise<{ owner: MigrationProcess; other: MigrationProcess }> => {
+    const [first, second] = await Promise.all([start('first'), start('second')]);
+    for (const started of [first, second]) started.go();
+    const owner = await Promise.race(
+      [first, second].map((started) => started.reported(isReport('stopped')).then(() => started)),
+    );
+    const other = owner === first ? second : first;
+    await other.reported(isAudit('LeaseRejected'));
+    return { owner, other };
+  };
+  /** Whatever happened, each item was moved once, under as many owners. */
+  const expectMovedUnder = (owners: number) =>
+    withDatabase(directory.path, async (database) => {
+      const store = await openItemsV2(database);
+      try {
+        await expectEachMovedOnce(database, store, totalItems);
+        const { started, completed, recordsMoved, takeovers } = await store.migrationMetrics(itemModelId);
+        expect({ started, completed, recordsMoved, takeovers }).toEqual({
+          started: 1,
+          completed: 1,
+          recordsMoved: totalItems,
+          takeovers: owners - 1,
+        });
+        const events = await store.migrationAuditEvents(itemModelId);
+        const acquired = events.filter(({ type }) => type === 'LeaseAcquired');
+        expect(acquired.map(({ epoch }) => epoch)).toEqual([1, 2].slice(0, owners));
+      } finally {
+        await store.close();
+      }
+    });
+
+  it(
+    'has one of two that open at once move the records, and both serve them',
+    { timeout: timeoutMs },
+    async () => {
+      const { owner, other } = await startTwo();
+      owner.release();
+      await Promise.all([owner.reported(isReport('done')), other.reported(isReport('done'))]);
+      expect(recordsIn(owner.reports, 'acknowledged')).toBe(totalItems);
+      expect(recordsIn(other.reports, 'sending')).toBe(0);
+      for (const { reports } of [owner, other]) {
+        expect(reports).toContainEqual({ type: 'serving', records: totalItems });
+      }
+      await expectMovedUnder(1);
+    },
+  );
+
+  it('goes on in the one that waits when the owner is killed', { timeout: timeoutMs }, async () => {
+    const { owner, other } = await startTwo();
+    await owner.kill();
+    await other.reported(isReport('stopped'));
+    other.release();
+    await other.reported(isReport('done'));
+    expect(recordsIn(other.reports, 'acknowledged')).toBeLessThan(totalItems);
+    await expectMovedUnder(2);
+  });
+
+  it('refuses an older program while records are moved and after it', { timeout: timeoutMs }, async () => {
+    const { id, text } = movedItem(0);
+    const older = await openItemsV1(directory.path);
+    try {
+      const items = older.model(ItemV1);
+      expect(await items.get(id)).toMatchObject({ id, mark: '' });
+      const requests = {
+        get: () => items.get(id),
+        put: () => items.put({ id, mark: 'late', rank: '1', text }),
+        add: () => items.add({ id: 'late', mark: '', rank: '1', text }),
+        scan: () => items.scan().page(),
+      };
+      const newer = await start('newer');
+      newer.go();
+      await newer.reported(isReport('stopped'));
+      for (const request of Object.values(requests)) {
+        await expect(request()).rejects.toMatchObject({
+          name: 'RequestException',
+          code: 'MODEL_MIGRATING',
+          retryable: true,
+          details: { modelName: 'Item', retryAfterMs: expect.any(Number) as number },
+        });
+      }
+      newer.release();
+      await newer.reported(isReport('done'));
+      for (const request of Object.values(requests)) {
+        await expect(request()).rejects.toMatchObject({
+          name: 'RequestException',
+          code: 'MODEL_SCHEMA_CHANGED',
+          retryable: false,
+        });
+      }
+    } finally {
+      await older.close();
+    }
+    await expectMovedUnder(1);
+  });
+});
