@@ -1,9 +1,10 @@
 import { MigrationException } from '../errors.ts';
 import type { Transaction } from '../kv/kv.ts';
 import type { DefinitionData, RecordData } from '../model/data.ts';
-import { keyAfter, rangeOf } from '../records/keys.ts';
-import type { MaintainedIndex } from '../records/maintained-index.ts';
+import { rangeOf } from '../records/keys.ts';
 import { createMaintainedIndexes } from '../records/maintained-index.ts';
+import { entriesBefore } from '../records/record-access.ts';
+import { behindRecord, getRecord, getRecords } from '../records/record-rows.ts';
 import type { RecordWriter } from '../records/record-writer.ts';
 import { createRecordWriter } from '../records/record-writer.ts';
 import type { StoredForms } from '../records/stored-forms.ts';
@@ -64,6 +65,8 @@ export interface MigrationContext<Store = unknown> {
 
 /** Records read at once by `records`. */
 const pageSize = 500;
+/** And their bytes: records may be large. */
+const pageBytes = 1_000_000;
 
 export interface StepContext {
   readonly context: MigrationContext;
@@ -205,7 +208,7 @@ async function writeRecord(
   const accepted = migration.model.acceptRecord(record);
   const before = await storedBefore(tx, writer, accepted.primaryKey);
   const encoded = writer.encode(accepted.record, before?.unknown);
-  await writer.write(tx, encoded, before?.record, before?.hasEntries);
+  await writer.write(tx, encoded, before);
 }
 
 async function removeRecord(
@@ -216,7 +219,7 @@ async function removeRecord(
 ): Promise<void> {
   const primaryKey = migration.model.acceptKey(key);
   const before = await storedBefore(tx, writer, primaryKey);
-  if (before !== undefined) await writer.remove(tx, primaryKey, before.record, before.hasEntries);
+  if (before !== undefined) await writer.remove(tx, primaryKey, before);
 }
 
 /**
@@ -225,11 +228,10 @@ async function removeRecord(
  * under ids of their own, where a record of an older definition has none.
  */
 async function storedBefore(tx: Transaction, writer: RecordWriter, primaryKey: Uint8Array) {
-  const bytes = await tx.get(writer.recordKey(primaryKey));
+  const bytes = await getRecord(tx, writer.recordKey(primaryKey));
   if (bytes === undefined) return undefined;
-  const { schemaId, record, unknown } = writer.codec.decode(bytes);
-  const isOlder = schemaId !== writer.schemaId;
-  return { record, unknown, hasEntries: ({ state }: MaintainedIndex) => !isOlder || state === 'ready' };
+  const { record, unknown } = writer.codec.decode(bytes);
+  return { record, unknown, bytes, hasEntries: entriesBefore(writer, bytes) };
 }
 
 async function* readRecords(
@@ -242,14 +244,14 @@ async function* readRecords(
   for (const keySpace of [...keySpaces].sort((left, right) => left - right)) {
     const { begin, end } = rangeOf(model.keys.records(keySpace));
     if (last !== undefined && last.compare(end) >= 0) continue;
-    let from = last === undefined || last.compare(begin) < 0 ? begin : keyAfter(last);
+    let from = last === undefined || last.compare(begin) < 0 ? begin : behindRecord(last);
     for (;;) {
       assertAlive();
       const page = await runtime.database.transact((tx) => readPage(tx, forms, from, end));
-      yield* page;
-      const lastRead = page.at(-1);
-      if (lastRead === undefined || page.length < pageSize) break;
-      from = keyAfter(Buffer.from(lastRead.cursor, 'base64'));
+      yield* page.records;
+      const lastRead = page.records.at(-1);
+      if (lastRead === undefined || page.atEnd) break;
+      from = behindRecord(Buffer.from(lastRead.cursor, 'base64'));
     }
   }
 }
@@ -259,15 +261,16 @@ async function readPage(
   forms: StoredForms,
   from: Buffer,
   end: Buffer,
-): Promise<StoredRecord[]> {
-  const rows = await tx.getRangeAll(from, end, { limit: pageSize, snapshot: true });
-  return Promise.all(
-    rows.map(async ({ key, value }) => {
+): Promise<{ readonly records: readonly StoredRecord[]; readonly atEnd: boolean }> {
+  const found = await getRecords(tx, from, end, { limit: pageSize, targetBytes: pageBytes, snapshot: true });
+  const records = await Promise.all(
+    found.rows.map(async ({ key, value }) => {
       const { record, definition } = await forms.decode(tx, value);
       const { version, schemaId } = definition;
       return { record, version, schemaId, cursor: key.toString('base64') };
     }),
   );
+  return { records, atEnd: found.atEnd };
 }
 
 /** This node owns the migration, so it was its own handler that advanced in the meantime. */

@@ -6,11 +6,12 @@ import { packRecords, readMutations } from '../records/chunk-format.ts';
 import { compileTransform } from '../records/chunk-transform.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { StoredDefinition } from '../records/definitions.ts';
-import { keyAfter, rangeOf } from '../records/keys.ts';
+import { rangeOf } from '../records/keys.ts';
 import { createModelView } from '../records/model-view.ts';
 import type { QuarantineRow } from '../records/quarantine-row.ts';
 import { decodeQuarantineRow } from '../records/quarantine-row.ts';
 import { schemaIdOf } from '../records/record-codec.ts';
+import { behindRecord, clearRecord, getRecords, partCountOf } from '../records/record-rows.ts';
 import type { ChunkInput, ChunkResult, TransformSetup } from '../records/transform-setup.ts';
 import { TupleReader } from '../records/tuple.ts';
 import type { Backfill } from './backfill-spec.ts';
@@ -36,6 +37,7 @@ export interface QuarantineRetry {
 
 /** Rows read at once: each may be as large as a record. */
 const pageRows = 50;
+const pageBytes = 1_000_000;
 
 interface FoundRow {
   /** The whole key of the row. */
@@ -59,7 +61,7 @@ export async function listQuarantined(
     found.push(...page.map(({ migrationId, recordKey, row }) => described(migrationId, recordKey, row)));
     const last = page.at(-1);
     if (last === undefined) break;
-    from = keyAfter(last.key);
+    from = behindRecord(last.key);
   }
   return found;
 }
@@ -93,7 +95,7 @@ export async function retryQuarantined(
     }
     const last = page.at(-1);
     if (last === undefined) return { restored, left };
-    from = keyAfter(last.key);
+    from = behindRecord(last.key);
   }
 }
 
@@ -104,7 +106,8 @@ async function readRows(
   limit: number,
 ): Promise<FoundRow[]> {
   const { end } = rangeOf(keys.quarantine);
-  const rows = await tx.getRangeAll(from, end, { limit: Math.min(limit, pageRows), snapshot: true });
+  const options = { limit: Math.min(limit, pageRows), targetBytes: pageBytes, snapshot: true };
+  const { rows } = await getRecords(tx, from, end, options);
   return rows.map(({ key, value }) => {
     const reader = new TupleReader(key.subarray(keys.quarantine.length));
     const migrationId = reader.readString();
@@ -144,7 +147,7 @@ async function retryRow(
         const { record } = writer.codec.decode(moved.value);
         await writer.write(tx, { primaryKey: moved.key, bytes: moved.value, record });
       }
-      tx.clear(key);
+      clearRecord(tx, key, partCountOf(present));
     });
     return undefined;
   } catch (error) {

@@ -13,7 +13,7 @@ export interface ChunkRecord {
 /**
  * What a chunk writes, in the order to write it, with whole keys.
  *
- * `setIfAbsent` is a row that only one record may have: an entry of a unique index, or a record in a new key space.
+ * A value may be that of a whole record: `setRecord` cuts it. `setIfAbsent` is a row that only one record may have: an entry of a unique index, or a record in a new key space.
  * Read it before it is written: a row with an equal value is this one, written before.
  */
 export type Mutation =

@@ -14,6 +14,7 @@ import { createMoveRecord, RecordRefused } from './move-record.ts';
 import { encodeQuarantineRow } from './quarantine-row.ts';
 import type { DecodedRecord, RecordCodec, UnknownValues } from './record-codec.ts';
 import { checkRecordSize, createRecordCodec, schemaIdOf } from './record-codec.ts';
+import { partCountOf, partKey } from './record-rows.ts';
 import type {
   ChunkFailure,
   ChunkInput,
@@ -163,18 +164,29 @@ class ChunkRun {
 
     const writer = this.#writer;
     if (setup.keyChanged) {
-      writer.clear(step.ordinal, setup.sourcePrefix, step.key);
+      this.#clearRows(step, 0);
       writer.setIfAbsent(step.ordinal, setup.targetPrefix, key, value);
-    } else if (stored === undefined) writer.set(step.ordinal, setup.targetPrefix, key, value);
+    } else if (stored === undefined) {
+      writer.set(step.ordinal, setup.targetPrefix, key, value);
+      this.#clearRows(step, partCountOf(value));
+    }
     writeIndexChanges(writer, step.ordinal, setup.indexes, step.oldEntries, newEntries);
     this.#counts.moved += 1;
     this.#counts.bytes += key.length + value.length;
   }
 
-  #clearStored({ ordinal, key, oldEntries }: Step): void {
+  #clearStored(step: Step): void {
     const { setup } = this.#compiled;
-    this.#writer.clear(ordinal, setup.sourcePrefix, key);
-    writeIndexChanges(this.#writer, ordinal, setup.indexes, oldEntries, []);
+    this.#clearRows(step, 0);
+    writeIndexChanges(this.#writer, step.ordinal, setup.indexes, step.oldEntries, []);
+  }
+
+  /** The rows of the stored record from a part on. */
+  #clearRows({ ordinal, key, value }: Step, from: number): void {
+    const { sourcePrefix } = this.#compiled.setup;
+    for (let part = from; part < partCountOf(value); part += 1) {
+      this.#writer.clear(ordinal, sourcePrefix, partKey(key, part));
+    }
   }
 
   #refused(step: Step, { code, message }: RecordRefused | RequestException): void {

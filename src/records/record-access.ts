@@ -5,9 +5,13 @@ import type { AcceptedRecord } from './configured-model.ts';
 import type { ModelView } from './model-view.ts';
 import { createKeepUnknown } from './keep-unknown.ts';
 import { recordInvalid } from './record-check.ts';
+import type { MaintainedIndex } from './maintained-index.ts';
 import type { DecodedRecord } from './record-codec.ts';
+import { schemaIdOf } from './record-codec.ts';
+import { getRecord } from './record-rows.ts';
 import type { CountPage, PageOptions, RecordPage, RecordQuery } from './record-scan.ts';
 import { countPage, scanPage } from './record-scan.ts';
+import type { RecordBefore, RecordWriter } from './record-writer.ts';
 
 /**
  * Records of one model inside transactions, as a `ModelView` says. Fence and gate are the caller's concern, and so is
@@ -68,13 +72,37 @@ export interface CallMemory {
   written?: Buffer | null | undefined;
 }
 
-export function createRecordAccess(view: ModelView): RecordAccess {
+/**
+ * Which indexes have the entries of a record that a migration finds: one of an older definition has none yet in those
+ * that are being filled.
+ */
+export function entriesBefore(
+  { schemaId }: Pick<RecordWriter, 'schemaId'>,
+  bytes: Uint8Array,
+): (index: MaintainedIndex) => boolean {
+  const isOlder = schemaIdOf(bytes) !== schemaId;
+  return ({ state }) => !isOlder || state === 'ready';
+}
+
+export interface RecordAccessOptions {
+  /** Whether a migration writes, behind the gate. Requests maintain every index, those being built too. Default false. */
+  readonly isMigrating?: boolean | undefined;
+}
+
+export function createRecordAccess(
+  view: ModelView,
+  { isMigrating = false }: RecordAccessOptions = {},
+): RecordAccess {
   const { model, writer } = view;
   const keepUnknown = createKeepUnknown(model.data);
-  const fetch = (tx: Transaction, primaryKey: Uint8Array) => tx.get(writer.recordKey(primaryKey));
+  const fetch = (tx: Transaction, primaryKey: Uint8Array) => getRecord(tx, writer.recordKey(primaryKey));
 
   // Decoded anew, never taken from what a caller has had in hands: it may have been changed in place.
-  const indexedForm = (bytes: Buffer) => (view.indexes.length === 0 ? {} : view.storedForm(bytes));
+  const storedBefore = (bytes: Buffer): RecordBefore => ({
+    record: view.indexes.length === 0 ? {} : view.storedForm(bytes),
+    bytes,
+    hasEntries: isMigrating ? entriesBefore(writer, bytes) : undefined,
+  });
 
   const write = async (
     tx: Transaction,
@@ -84,7 +112,7 @@ export function createRecordAccess(view: ModelView): RecordAccess {
   ): Promise<void> => {
     const kept = existing === undefined ? record : keepUnknown(existing.decoded.record, record);
     const encoded = view.encode(kept, primaryKey, existing?.decoded.unknown);
-    await writer.write(tx, encoded, existing === undefined ? undefined : indexedForm(existing.bytes));
+    await writer.write(tx, encoded, existing === undefined ? undefined : storedBefore(existing.bytes));
     if (memory !== undefined) memory.written = encoded.bytes;
   };
 
@@ -125,7 +153,7 @@ export function createRecordAccess(view: ModelView): RecordAccess {
       const bytes = await existing;
       if (isDone(tx, memory, bytes)) return true;
       if (bytes === undefined) return false;
-      await writer.remove(tx, primaryKey, indexedForm(bytes));
+      await writer.remove(tx, primaryKey, storedBefore(bytes));
       if (memory !== undefined) memory.written = null;
       return true;
     },

@@ -1,6 +1,7 @@
 import { Packr, RESERVE_START_SPACE } from 'msgpackr';
 import { RequestException } from '../errors.ts';
 import type { DefinitionData, RecordData } from '../model/data.ts';
+import { setPartCount } from './record-rows.ts';
 import type { StoredField } from './stored-values.ts';
 import { fieldsOf, readFields, writeFields } from './stored-values.ts';
 
@@ -39,14 +40,11 @@ export interface DecodedRecord {
 /** The only format of a record's value so far. */
 const recordFormat = 1;
 
-/** Records in several parts are not written yet; the header has a place for their number. */
-const singlePart = 1;
-
 /**
- * Bytes that an encoded record may have. FoundationDB takes values of 100,000 bytes (its documentation, "Known
- * Limitations"); a tenth is kept for what the header may become.
+ * Bytes that an encoded record may have. A tenth of what FoundationDB allows a transaction (its documentation, "Known
+ * Limitations"), so that a record can be replaced together with its index entries and others.
  */
-export const maxRecordBytes = 90_000;
+export const maxRecordBytes = 1_000_000;
 
 /** Numbers as map keys, integers of 64 bits as bigint: nothing that a value could lose on its way. */
 const packr = new Packr({ useRecords: false, mapsAsObjects: false, int64AsType: 'bigint' });
@@ -60,7 +58,7 @@ export function createRecordCodec(data: DefinitionData): RecordCodec {
       const headerBytes = 2 + varintBytes(schemaId);
       const bytes = packr.pack(values, RESERVE_START_SPACE | headerBytes);
       bytes[0] = recordFormat;
-      bytes[1] = singlePart;
+      setPartCount(bytes);
       writeVarint(bytes, 2, schemaId);
       return bytes;
     },
@@ -81,7 +79,7 @@ export function createRecordCodec(data: DefinitionData): RecordCodec {
  * @throws RequestException RECORD_UNREADABLE
  */
 export function schemaIdOf(bytes: Uint8Array): number {
-  if (bytes[0] !== recordFormat || bytes[1] !== singlePart) throw unreadable('its header is not known');
+  if (bytes[0] !== recordFormat || bytes[1] === 0) throw unreadable('its header is not known');
   let schemaId = 0;
   let factor = 1;
   for (let at = 2; at < 2 + maxVarintBytes; at++) {

@@ -3,10 +3,10 @@ import type { KeyValue, Transaction } from '../kv/kv.ts';
 import type { IndexData, RecordData } from '../model/data.ts';
 import type { ComponentRange, IndexEncoder } from './index-entries.ts';
 import { createIndexEncoder, primaryKeyOfEntry } from './index-entries.ts';
-import { keyAfter } from './keys.ts';
 import type { MaintainedIndex } from './maintained-index.ts';
 import type { ModelView } from './model-view.ts';
 import { recordInvalid } from './record-check.ts';
+import { behindRecord, getRecord, getRecords, getRows } from './record-rows.ts';
 
 /** Which records, in which order. */
 export interface RecordQuery {
@@ -172,7 +172,7 @@ function configuredName(view: ModelView, storedName: string, by: string | undefi
 async function readRows(
   tx: Transaction,
   view: ModelView,
-  { prefix, begin, end, tag }: ScanTarget,
+  { index, prefix, begin, end, tag }: ScanTarget,
   reverse: boolean,
   { limit, after }: PageOptions,
 ): Promise<{ readonly rows: readonly KeyValue[]; readonly next: string | undefined }> {
@@ -181,13 +181,14 @@ async function readRows(
   if (after !== undefined) {
     const position = Buffer.concat([prefix, parsePosition(view, tag, after)]);
     if (reverse) to = position.compare(end) < 0 ? position : end;
-    else from = position.compare(begin) < 0 ? begin : keyAfter(position);
+    else from = position.compare(begin) < 0 ? begin : behindRecord(position);
   }
   if (from.compare(to) >= 0) return { rows: [], next: undefined };
-  const rows = await tx.getRangeAll(from, to, { limit, targetBytes: pageBytes, reverse });
+  const options = { limit, targetBytes: pageBytes, reverse };
+  const read = index === undefined ? getRecords : getRows;
+  const { rows, atEnd } = await read(tx, from, to, options);
   const last = rows.at(-1);
-  const bytes = rows.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
-  const isLastPage = last === undefined || (rows.length < limit && bytes < pageBytes);
+  const isLastPage = last === undefined || atEnd;
   return { rows, next: isLastPage ? undefined : formatPosition(tag, last.key.subarray(prefix.length)) };
 }
 
@@ -210,7 +211,7 @@ async function recordOfEntry(
   { key, value }: KeyValue,
 ): Promise<Buffer> {
   const primaryKey = primaryKeyOfEntry(key.subarray(index.prefix.length), value);
-  const bytes = await tx.get(view.writer.recordKey(primaryKey));
+  const bytes = await getRecord(tx, view.writer.recordKey(primaryKey));
   if (bytes !== undefined) return bytes;
   const model = view.model.name;
   throw new StorageException(

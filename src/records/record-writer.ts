@@ -9,6 +9,7 @@ import type { ModelKeys } from './keys.ts';
 import type { MaintainedIndex } from './maintained-index.ts';
 import type { RecordCodec, UnknownValues } from './record-codec.ts';
 import { checkRecordSize, createRecordCodec } from './record-codec.ts';
+import { clearRecord, partCountOf, setRecord } from './record-rows.ts';
 
 /** Where records are written to, and which definition they are written under. */
 export interface RecordWriterOptions {
@@ -41,22 +42,21 @@ export interface RecordWriter {
    * Writes a record, and the difference between its index entries and those of `before`: the record that the same
    * entries were written for, by this definition's names. Whatever is refused is refused before anything is written.
    *
-   * @param hasEntries whether an index has those of `before`; default all have
    * @throws RequestException UNIQUE_VIOLATION, RECORD_TOO_LARGE, KEY_TOO_LARGE, RECORD_UNREADABLE
    */
-  write(
-    tx: Transaction,
-    record: EncodedRecord,
-    before?: RecordData,
-    hasEntries?: (index: MaintainedIndex) => boolean,
-  ): Promise<void>;
+  write(tx: Transaction, record: EncodedRecord, before?: RecordBefore): Promise<void>;
   /** Clears a record with the index entries of `before`. */
-  remove(
-    tx: Transaction,
-    primaryKey: Uint8Array,
-    before: RecordData,
-    hasEntries?: (index: MaintainedIndex) => boolean,
-  ): Promise<void>;
+  remove(tx: Transaction, primaryKey: Uint8Array, before: RecordBefore): Promise<void>;
+}
+
+/** What lies under the key of a record that is to be written or cleared. */
+export interface RecordBefore {
+  /** By the names of the writer's definition. */
+  readonly record: RecordData;
+  /** As stored: how many rows it takes. */
+  readonly bytes: Uint8Array;
+  /** Whether an index has its entries. Default all have. */
+  readonly hasEntries?: ((index: MaintainedIndex) => boolean) | undefined;
 }
 
 export interface EncodedRecord {
@@ -85,25 +85,26 @@ export function createRecordWriter(options: RecordWriterOptions): RecordWriter {
       checkRecordSize(data.name, bytes);
       return { primaryKey: keyCodec.encodeFromRecord(record), bytes, record };
     },
-    async write(tx, { primaryKey, bytes, record }, before, hasEntries = inAll) {
+    async write(tx, { primaryKey, bytes, record }, before) {
       checkRecordSize(data.name, bytes);
-      const old = { record: before, hasEntries };
-      const change = await entryChange(tx, data.name, indexes, primaryKey, old, record);
+      const change = await entryChange(tx, data.name, indexes, primaryKey, before, record);
       // Clearing comes first: an entry may keep its key and change its value.
       for (const key of change.clear) tx.clear(key);
       for (const { key, value } of change.set) tx.set(key, value);
-      tx.set(recordKey(primaryKey), bytes);
+      setRecord(
+        tx,
+        recordKey(primaryKey),
+        bytes,
+        before === undefined ? undefined : partCountOf(before.bytes),
+      );
     },
-    async remove(tx, primaryKey, before, hasEntries = inAll) {
-      const old = { record: before, hasEntries };
-      const change = await entryChange(tx, data.name, indexes, primaryKey, old, undefined);
+    async remove(tx, primaryKey, before) {
+      const change = await entryChange(tx, data.name, indexes, primaryKey, before, undefined);
       for (const key of change.clear) tx.clear(key);
-      tx.clear(recordKey(primaryKey));
+      clearRecord(tx, recordKey(primaryKey), partCountOf(before.bytes));
     },
   };
 }
-
-const inAll = () => true;
 
 interface EntryChange {
   readonly set: readonly IndexEntry[];
@@ -116,17 +117,14 @@ async function entryChange(
   model: string,
   indexes: readonly MaintainedIndex[],
   primaryKey: Uint8Array,
-  before: {
-    readonly record: RecordData | undefined;
-    readonly hasEntries: (index: MaintainedIndex) => boolean;
-  },
+  before: RecordBefore | undefined,
   after: RecordData | undefined,
 ): Promise<EntryChange> {
   const set: IndexEntry[] = [];
   const clear: Buffer[] = [];
   const reads: Promise<void>[] = [];
   for (const index of indexes) {
-    const isEntered = before.record !== undefined && before.hasEntries(index);
+    const isEntered = before !== undefined && (before.hasEntries?.(index) ?? true);
     const old = isEntered ? index.entries(before.record, primaryKey) : [];
     const fresh = after === undefined ? [] : index.entries(after, primaryKey);
     for (const entry of without(fresh, old)) {

@@ -1,4 +1,4 @@
-import { int32, string } from '../../src/model/constructors.ts';
+import { int32, string } from '../../src/model/index.ts';
 import { defineModel } from '../../src/model/define.ts';
 
 /** What the processes of the migration tests move: each transform of an item appends one mark. */

@@ -80,14 +80,16 @@ describe('a record writer', () => {
     await program.database.transact((tx) => writer.write(tx, writer.encode(before)));
     expect(await entries(11)).toHaveLength(1);
     expect(await entries(12)).toHaveLength(2);
-    await program.database.transact((tx) => writer.write(tx, writer.encode(after), before));
+    await program.database.transact((tx) => writer.write(tx, writer.encode(after), writer.encode(before)));
     const fresh = program.configured(Note).keys;
     const stored = await program.database.transact((tx) =>
       tx.get(Buffer.concat([fresh.records(3), writer.keyCodec.encode('a')])),
     );
     expect(writer.codec.decode(stored ?? Buffer.alloc(0))).toMatchObject({ schemaId: 7, record: after });
     expect(await entries(12)).toHaveLength(2);
-    await program.database.transact((tx) => writer.remove(tx, writer.keyCodec.encode('a'), after));
+    await program.database.transact((tx) =>
+      writer.remove(tx, writer.keyCodec.encode('a'), writer.encode(after)),
+    );
     expect(await entries(11)).toEqual([]);
     expect(await entries(12)).toEqual([]);
   });
@@ -97,7 +99,9 @@ describe('a record writer', () => {
     await program.database.transact((tx) => writer.write(tx, writer.encode({ id: 'a', code: 'x' })));
     const owned = await entries(11);
     const later = { id: 'b', code: 'x' };
-    await program.database.transact((tx) => writer.write(tx, writer.encode({ id: 'b', code: 'y' }), later));
+    await program.database.transact((tx) =>
+      writer.write(tx, writer.encode({ id: 'b', code: 'y' }), writer.encode(later)),
+    );
     expect(await entries(11)).toEqual(expect.arrayContaining(owned));
     expect(await entries(11)).toHaveLength(2);
   });

@@ -5,6 +5,7 @@ import { readFence } from '../../src/records/fence.ts';
 import { createIndexEncoder } from '../../src/records/index-entries.ts';
 import type { KeyRange, ModelKeys } from '../../src/records/keys.ts';
 import { keyAfter, rangeOf } from '../../src/records/keys.ts';
+import { behindRecord, getRecords } from '../../src/records/record-rows.ts';
 import { createRecordCodec } from '../../src/records/record-codec.ts';
 
 type Database = Pick<KeyValueDatabase, 'transact'>;
@@ -23,6 +24,20 @@ export async function readRows(database: Database, { begin, end }: KeyRange): Pr
     const last = some.at(-1);
     if (last === undefined) return rows;
     from = keyAfter(last.key);
+  }
+}
+
+/** Every record in a range, whole. */
+export async function readRecords(database: Database, { begin, end }: KeyRange): Promise<KeyValue[]> {
+  const records: KeyValue[] = [];
+  for (let from = begin; ;) {
+    const { rows, atEnd } = await database.transact((tx) =>
+      getRecords(tx, from, end, { limit: rowsAtATime, targetBytes: 4_000_000, snapshot: true }),
+    );
+    records.push(...rows);
+    const last = rows.at(-1);
+    if (last === undefined || atEnd) return records;
+    from = behindRecord(last.key);
   }
 }
 
@@ -57,7 +72,7 @@ export async function recomputeIndexes(
   const { data } = definition;
   const codec = createRecordCodec(data);
   const prefix = keys.records(fence.keySpace);
-  const records = (await readRows(database, rangeOf(prefix))).map(({ key, value }) => ({
+  const records = (await readRecords(database, rangeOf(prefix))).map(({ key, value }) => ({
     primaryKey: key.subarray(prefix.length),
     record: codec.decode(value).record,
   }));

@@ -1,10 +1,10 @@
 import { MigrationException, RequestException } from '../../errors.ts';
 import type { Transaction } from '../../kv/kv.ts';
 import { isUniqueEntry } from '../../records/index-entries.ts';
-import { keyAfter } from '../../records/keys.ts';
 import type { MaintainedIndex } from '../../records/maintained-index.ts';
 import { createMaintainedIndexes } from '../../records/maintained-index.ts';
 import { createRecordCodec } from '../../records/record-codec.ts';
+import { behindRecord, getRecords } from '../../records/record-rows.ts';
 import type { ModelMigration } from '../runtime.ts';
 import type { MigrationState } from '../state.ts';
 import { chunkLimits } from './controller.ts';
@@ -50,22 +50,23 @@ export function createIndexPass({ runtime, model }: ModelMigration, state: Migra
     touches: state.kind === 'migration',
     readsAhead: false,
     async prepare(begin, end, limit, signal): Promise<PreparedChunk> {
-      const rows = await runtime.database.transact(
-        (tx) => tx.getRangeAll(begin, end, { snapshot: true, limit, targetBytes }),
+      const { rows, atEnd } = await runtime.database.transact(
+        (tx) => getRecords(tx, begin, end, { snapshot: true, limit, targetBytes }),
         { signal, priority: 'batch' },
       );
       const readBytes = rows.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
       const lastKey = rows.at(-1)?.key;
       return {
         lastKey,
-        atEnd: rows.length < limit && readBytes < targetBytes,
+        atEnd,
         records: rows.length,
         mutations: rows.length * indexes.length,
         bytes: readBytes,
         async apply(tx): Promise<ChunkAddition> {
           if (lastKey === undefined) return nothingAdded;
           let bytes = 0;
-          const present = await tx.getRangeAll(begin, keyAfter(lastKey));
+          const whole = { limit: Number.POSITIVE_INFINITY, targetBytes: Number.POSITIVE_INFINITY };
+          const { rows: present } = await getRecords(tx, begin, behindRecord(lastKey), whole);
           for (const { key, value } of present) bytes += await fill(tx, key, value);
           return { ...nothingAdded, recordsRead: present.length, bytes };
         },

@@ -1,6 +1,7 @@
 import type { KeyValueDatabase, Transaction } from '../../kv/kv.ts';
 import type { KeyRange, ModelKeys, PassName } from '../../records/keys.ts';
 import { rangeOf } from '../../records/keys.ts';
+import { roundDownToRecord } from '../../records/record-rows.ts';
 import {
   createRowFormat,
   isBoolean,
@@ -172,12 +173,19 @@ export async function planRanges(
   const { points, bytes } = await database.transact(async (tx) => {
     const size = await tx.getEstimatedRangeSizeBytes(slice.begin, slice.end);
     const chunk = Math.max(minRangeBytes, Math.ceil(size / maxRanges));
-    return { points: await tx.getRangeSplitPoints(slice.begin, slice.end, chunk), bytes: size };
+    const raw = await tx.getRangeSplitPoints(slice.begin, slice.end, chunk);
+    // The database knows rows, and a record may have several.
+    const cuts = await Promise.all(raw.map((point) => roundDownToRecord(tx, point)));
+    return { points: distinct(cuts), bytes: size };
   });
   const inner = points.filter((point) => point.compare(slice.begin) > 0 && point.compare(slice.end) < 0);
   const edges = [slice.begin, ...inner.slice(0, maxRanges - 1), slice.end];
   const weight = Math.max(1, bytes / (edges.length - 1));
   return edges.slice(1).map((end, at) => createRange({ begin: edges[at] ?? slice.begin, end }, weight));
+}
+
+function distinct(points: readonly Buffer[]): readonly Buffer[] {
+  return points.filter((point, at) => points[at - 1]?.equals(point) !== true);
 }
 
 /** What the rows of a pass add up to. */

@@ -3,7 +3,7 @@ import type { Transaction } from '../../kv/kv.ts';
 import { KeyValueError, KeyValueErrorCode } from '../../kv/kv.ts';
 import type { PassName } from '../../records/keys.ts';
 import { addEntrySums } from '../../records/entry-sum.ts';
-import { keyAfter } from '../../records/keys.ts';
+import { behindRecord } from '../../records/record-rows.ts';
 import type { CountedAdditions } from '../counters.ts';
 import { count } from '../counters.ts';
 import type { ChunkControl } from './controller.ts';
@@ -212,7 +212,7 @@ class RangeMover {
   }
 
   #prepare(row: RangeRow, cursor: string | null): Promise<PreparedChunk> {
-    const begin = cursor === null ? bytesOf(row.begin) : keyAfter(bytesOf(cursor));
+    const begin = cursor === null ? bytesOf(row.begin) : behindRecord(bytesOf(cursor));
     return this.#pass.prepare(begin, bytesOf(row.end), this.#control.records, this.#signal);
   }
 

@@ -4,6 +4,7 @@ import type { Transaction } from '../../kv/kv.ts';
 import type { Transform } from '../../model/transform.ts';
 import { readMutations, packRecords } from '../../records/chunk-format.ts';
 import { compileTransform } from '../../records/chunk-transform.ts';
+import { firstPartOf, getRecords, maxPartBytes, setRecord } from '../../records/record-rows.ts';
 import type {
   ChunkFailure,
   ChunkInput,
@@ -78,19 +79,18 @@ export function createTransformPass(
     const source = sources.find(({ prefix }) => begin.subarray(0, prefix.length).equals(prefix));
     if (source === undefined) throw new Error('a range lies in none of the key spaces that hold records');
     const { setup, runner } = source;
-    const rows = await runtime.database.transact(
-      (tx) => tx.getRangeAll(begin, end, { snapshot: true, limit, targetBytes }),
+    const { rows, atEnd } = await runtime.database.transact(
+      (tx) => getRecords(tx, begin, end, { snapshot: true, limit, targetBytes }),
       { signal, priority: 'batch' },
     );
     const lastKey = rows.at(-1)?.key;
-    const readBytes = rows.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
     const run = (failed?: readonly FailedOrdinal[]) =>
       runner.run(() => ({ records: packRecords(rows, source.prefix.length), failed }), rows.length);
     let result = rows.length === 0 ? undefined : await run();
     refuseFailures(setup, result);
     return {
       lastKey,
-      atEnd: rows.length < limit && readBytes < targetBytes,
+      atEnd,
       records: rows.length,
       mutations: result?.mutationCount ?? 0,
       bytes: result?.mutationBytes ?? 0,
@@ -133,7 +133,8 @@ export function createTransformPass(
 function write(tx: Transaction, result: ChunkResult): void {
   for (const mutation of readMutations(result.mutations)) {
     if (mutation.op === 'clear') tx.clear(mutation.key);
-    else tx.set(mutation.key, mutation.value);
+    else if (mutation.value.length <= maxPartBytes) tx.set(mutation.key, mutation.value);
+    else setRecord(tx, mutation.key, mutation.value);
   }
 }
 
@@ -150,10 +151,11 @@ async function takenRows(tx: Transaction, result: ChunkResult, modelName: string
   for (const mutation of readMutations(result.mutations)) {
     if (mutation.op !== 'setIfAbsent') continue;
     const name = mutation.key.toString('latin1');
+    const value = firstPartOf(mutation.value);
     const before = seen.get(name) ?? (await tx.get(mutation.key));
-    if (before !== undefined && !before.equals(mutation.value)) refuse(mutation.ordinal);
+    if (before !== undefined && !before.equals(value)) refuse(mutation.ordinal);
     else if (seen.has(name)) refuse(mutation.ordinal);
-    else seen.set(name, mutation.value);
+    else seen.set(name, value);
   }
   return [...failed.values()];
 }

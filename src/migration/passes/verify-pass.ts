@@ -8,6 +8,7 @@ import type { KeyRange } from '../../records/keys.ts';
 import { rangeOf } from '../../records/keys.ts';
 import { createMaintainedIndexes } from '../../records/maintained-index.ts';
 import { createRecordCodec } from '../../records/record-codec.ts';
+import { getRecords, getRows } from '../../records/record-rows.ts';
 import type { ModelMigration } from '../runtime.ts';
 import type { MigrationState } from '../state.ts';
 import { createChunkRunner } from './chunk-runner.ts';
@@ -59,16 +60,18 @@ export function createVerifyPass(
     touches: false,
     readsAhead: true,
     async prepare(begin, end, limit, signal): Promise<PreparedChunk> {
+      const isRecords = begin.subarray(0, recordsPrefix.length).equals(recordsPrefix);
       const { rows, missing } = await runtime.database.transact(
         async (tx) => {
-          const all = await tx.getRangeAll(begin, end, { snapshot: true, limit, targetBytes });
-          if (sampleRatio === undefined) return { rows: { all, checked: all }, missing: [] };
+          const options = { snapshot: true, limit, targetBytes };
+          const read = isRecords ? getRecords : getRows;
+          const { rows: all, atEnd } = await read(tx, begin, end, options);
+          if (sampleRatio === undefined) return { rows: { all, checked: all, atEnd }, missing: [] };
           const checked = all.filter(({ key }) => isSampled(key, sampleRatio));
-          return { rows: { all, checked }, missing: await lookUp(tx, checked) };
+          return { rows: { all, checked, atEnd }, missing: await lookUp(tx, checked) };
         },
         { signal, priority: 'batch' },
       );
-      const isRecords = begin.subarray(0, recordsPrefix.length).equals(recordsPrefix);
       const what = isRecords ? 'records' : { entriesOf: indexOf(model.keys, state, begin) };
       const prefixBytes = isRecords ? recordsPrefix.length : 0;
       const { read, findings, sums } = await runner.run(
@@ -88,7 +91,7 @@ export function createVerifyPass(
       };
       return {
         lastKey: rows.all.at(-1)?.key,
-        atEnd: rows.all.length < limit && bytes < targetBytes,
+        atEnd: rows.atEnd,
         records: rows.all.length,
         mutations: 0,
         bytes,
