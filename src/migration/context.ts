@@ -261,13 +261,14 @@ async function readPage(
   end: Buffer,
 ): Promise<StoredRecord[]> {
   const rows = await tx.getRangeAll(from, end, { limit: pageSize, snapshot: true });
-  return Promise.all(
-    rows.map(async ({ key, value }) => {
-      const { record, definition } = await forms.decode(tx, value);
-      const { version, schemaId } = definition;
-      return { record, version, schemaId, cursor: key.toString('base64') };
-    }),
-  );
+  const page: StoredRecord[] = [];
+  // One after another: the first record of a definition reads it, the others find it known.
+  for (const { key, value } of rows) {
+    const { record, definition } = await forms.decode(tx, value);
+    const { version, schemaId } = definition;
+    page.push({ record, version, schemaId, cursor: key.toString('base64') });
+  }
+  return page;
 }
 
 /** This node owns the migration, so it was its own handler that advanced in the meantime. */
