@@ -100,6 +100,7 @@ async function run(
     held: undefined,
     trouble: undefined,
     reason: undefined,
+    dependsOn: [],
     recoveries: 0,
     startToTakeBack: undefined,
   });
@@ -222,6 +223,7 @@ async function migrate(core: StoreCore, pending: readonly Survey[]): Promise<voi
     const names = dependsOn.map((id) => core.modelById(id).name);
     const message = `waits for ${names.join(', ')}`;
     migration.reason = { code: 'dependency', message, sinceMs: runtime.clock.wallMs() };
+    migration.dependsOn = dependsOn;
   }
   core.node = startMigrationNode({
     models,
