@@ -258,8 +258,10 @@ async function refuseHalted(core: StoreCore, pending: readonly Survey[]): Promis
   for (const state of rank) {
     const halted = left.find((status) => status.state === state);
     if (halted === undefined) continue;
-    if (halted.reason?.code === 'targetChanged') {
-      const { message } = halted.lastError ?? halted.reason;
+    const { reason, lastError } = halted;
+    // Another definition shows in the plan, another transform only in what went wrong here.
+    if (reason?.code === 'targetChanged' || lastError?.code === 'MIGRATION_TARGET_CHANGED') {
+      const message = lastError?.message ?? reason?.message ?? '';
       throw new MigrationException('MIGRATION_TARGET_CHANGED', message, { details: { models: left } });
     }
     const error = haltedError(halted);
