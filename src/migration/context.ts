@@ -262,15 +262,19 @@ async function readPage(
   from: Buffer,
   end: Buffer,
 ): Promise<{ readonly records: readonly StoredRecord[]; readonly atEnd: boolean }> {
-  const found = await getRecords(tx, from, end, { limit: pageSize, targetBytes: pageBytes, snapshot: true });
-  const records = await Promise.all(
-    found.rows.map(async ({ key, value }) => {
-      const { record, definition } = await forms.decode(tx, value);
-      const { version, schemaId } = definition;
-      return { record, version, schemaId, cursor: key.toString('base64') };
-    }),
-  );
-  return { records, atEnd: found.atEnd };
+  const { rows, atEnd } = await getRecords(tx, from, end, {
+    limit: pageSize,
+    targetBytes: pageBytes,
+    snapshot: true,
+  });
+  const records: StoredRecord[] = [];
+  // One after another: the first record of a definition reads it, the others find it known.
+  for (const { key, value } of rows) {
+    const { record, definition } = await forms.decode(tx, value);
+    const { version, schemaId } = definition;
+    records.push({ record, version, schemaId, cursor: key.toString('base64') });
+  }
+  return { records, atEnd };
 }
 
 /** This node owns the migration, so it was its own handler that advanced in the meantime. */

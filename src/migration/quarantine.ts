@@ -24,7 +24,7 @@ export interface QuarantinedRecord {
   readonly migrationId: string;
   /** Bytes of the key it had, in hexadecimal digits. */
   readonly key: string;
-  /** What it did not meet: TRANSFORM_FAILED, TRANSFORM_REJECTED, DUPLICATE_KEY and the like. */
+  /** What it did not meet: TRANSFORM_FAILED, TRANSFORM_REJECTED, DUPLICATE_KEY, UNIQUE_VIOLATION and the like. */
   readonly code: string;
   readonly message: string;
 }

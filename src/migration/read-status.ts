@@ -1,6 +1,7 @@
 import type { Transaction } from '../kv/kv.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { PassName } from '../records/keys.ts';
+import { readLocalReason } from './dependency-path.ts';
 import type { Intent } from './intent.ts';
 import { isStopping, readAnyIntent } from './intent.ts';
 import type { Owner } from './owner.ts';
@@ -52,7 +53,7 @@ export async function readStatusIn(
     rows,
     moved,
     isGateClosed: stored?.fence.state === 'migrating',
-    localReason: local?.reason,
+    localReason: await readLocalReason(tx, migrations, model.id),
     localError: local?.trouble,
     nowMs: clock.wallMs(),
   });

@@ -74,6 +74,8 @@ export interface ModelMigration {
   trouble: MigrationError | undefined;
   /** Why it waits in this process. */
   reason: MigrationReason | undefined;
+  /** Ids of the models that have to be published before it, as far as they need migration themselves. */
+  dependsOn: readonly number[];
   /** Times in a row that something outside the migration interrupted it. */
   recoveries: number;
   /** The revision of a start of a phase that was ended by losing the lease: it is no failed attempt. */

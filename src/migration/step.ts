@@ -261,12 +261,14 @@ async function callHandler(
   handler: MigrationHandler,
 ): Promise<WorkEnd> {
   const { runtime, model, stop } = migration;
+  // Whatever may throw comes before the watch, which nobody would end then.
+  const status = await readStatus(runtime, model);
   const watching = watchForStop(migration, held);
   const signal = AbortSignal.any([watching.signal, stop, held.lease.lost]);
   const { context, end } = createStepContext(migration, held, {
     stored: held.stored.current.data,
     sourceKeySpaces: held.state.sourceKeySpaces,
-    status: await readStatus(runtime, model),
+    status,
     signal,
   });
   const called = callSafely(handler, context);

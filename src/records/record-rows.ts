@@ -23,10 +23,6 @@ export function setPartCount(bytes: Uint8Array): void {
   bytes[partCountAt] = Math.max(1, Math.ceil(bytes.length / maxPartBytes));
 }
 
-export function firstPartOf(bytes: Buffer): Buffer {
-  return bytes.length <= maxPartBytes ? bytes : bytes.subarray(0, maxPartBytes);
-}
-
 /** The key of a part: 0 is the record's own. */
 export function partKey(key: Uint8Array, part: number): Buffer {
   return part === 0 ? Buffer.from(key) : Buffer.concat([key, Buffer.of(part)]);

@@ -15,6 +15,12 @@ export interface AwaitMigrationOptions {
   readonly timeoutMs?: number | undefined;
 }
 
+/** A model that another one waits for, and the names from that one to it. */
+export interface Dependency {
+  readonly model: ConfiguredModel;
+  readonly path: readonly string[];
+}
+
 /**
  * Resolves when there is nothing left to do for the model and the gate lets requests through: so will it every later
  * transaction.
@@ -27,7 +33,7 @@ export async function awaitMigration(
   runtime: MigrationRuntime,
   gate: Gate,
   model: ConfiguredModel,
-  dependencies: readonly ConfiguredModel[],
+  dependencies: readonly Dependency[],
   { signal, timeoutMs }: AwaitMigrationOptions,
   closing: AbortSignal,
 ): Promise<void> {
@@ -36,7 +42,7 @@ export async function awaitMigration(
   const tooLate = new AbortController();
   const timer = timeoutMs === undefined ? undefined : clock.setTimeout(() => tooLate.abort(), timeoutMs);
   const signals = [tooLate.signal, closing, ...(signal === undefined ? [] : [signal])];
-  const all = [model, ...dependencies];
+  const all = [model, ...dependencies.map((dependency) => dependency.model)];
   try {
     const answer = await watchUntil({
       database,
@@ -47,8 +53,8 @@ export async function awaitMigration(
       look: async (tx) => {
         const status = await readStatusIn(tx, runtime, model);
         if (status.state === 'Waiting' && status.reason?.code === 'dependency') {
-          for (const dependency of dependencies) {
-            const blocked = blockedBy(model, await readStatusIn(tx, runtime, dependency));
+          for (const { model: dependency, path } of dependencies) {
+            const blocked = blockedBy(model, await readStatusIn(tx, runtime, dependency), path);
             if (blocked !== undefined) return blocked;
           }
         }
@@ -122,13 +128,17 @@ export function haltedError(status: MigrationStatus): MigrationException {
   }
 }
 
-function blockedBy(model: ConfiguredModel, dependency: MigrationStatus): MigrationException | undefined {
+function blockedBy(
+  model: ConfiguredModel,
+  dependency: MigrationStatus,
+  path: readonly string[],
+): MigrationException | undefined {
   if (dependency.state !== 'Failed' && dependency.state !== 'Canceled') return undefined;
   return new MigrationException(
     'DEPENDENCY_BLOCKED',
-    `${model.name} waits for ${dependency.modelName}, whose migration is ${dependency.state}.`,
+    `${model.name} waits for ${dependency.modelName}, whose migration is ${dependency.state}: ${path.join(' -> ')}.`,
     {
-      details: { modelId: model.id, modelName: model.name, path: [model.name, dependency.modelName] },
+      details: { modelId: model.id, modelName: model.name, path },
       cause: haltedError(dependency),
     },
   );

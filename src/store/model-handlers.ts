@@ -37,7 +37,15 @@ export function createHandlerLookup(
 }
 
 function checkOption(name: string, option: Option, modelNames: readonly string[]): void {
-  if (option === undefined || typeof option === 'function' || isMadeByBackfill(option)) return;
+  if (option === undefined || typeof option === 'function') return;
+  if (isMadeByBackfill(option)) {
+    if (name === handlerOptions.backfill) return;
+    throw new ModelException(
+      'OPTION_INVALID',
+      `${name} is no function; backfill(...) belongs to ${handlerOptions.backfill}.`,
+      { details: { option: name } },
+    );
+  }
   const unknown = Object.keys(option).filter((model) => !modelNames.includes(model));
   if (unknown.length > 0) {
     throw new ModelException(
@@ -48,7 +56,7 @@ function checkOption(name: string, option: Option, modelNames: readonly string[]
   }
   for (const [model, handler] of Object.entries(option)) {
     if (handler === undefined || typeof handler === 'function') continue;
-    if (name === 'migrationHandler' && isMadeByBackfill(handler)) continue;
+    if (name === handlerOptions.backfill && isMadeByBackfill(handler)) continue;
     throw new ModelException('OPTION_INVALID', `${name}.${model} is no function.`, {
       details: { option: name, model },
     });

@@ -100,6 +100,7 @@ async function run(
     held: undefined,
     trouble: undefined,
     reason: undefined,
+    dependsOn: [],
     recoveries: 0,
     startToTakeBack: undefined,
   });
@@ -222,6 +223,7 @@ async function migrate(core: StoreCore, pending: readonly Survey[]): Promise<voi
     const names = dependsOn.map((id) => core.modelById(id).name);
     const message = `waits for ${names.join(', ')}`;
     migration.reason = { code: 'dependency', message, sinceMs: runtime.clock.wallMs() };
+    migration.dependsOn = dependsOn;
   }
   core.node = startMigrationNode({
     models,
@@ -256,8 +258,10 @@ async function refuseHalted(core: StoreCore, pending: readonly Survey[]): Promis
   for (const state of rank) {
     const halted = left.find((status) => status.state === state);
     if (halted === undefined) continue;
-    if (halted.reason?.code === 'targetChanged') {
-      const { message } = halted.lastError ?? halted.reason;
+    const { reason, lastError } = halted;
+    // Another definition shows in the plan, another transform only in what went wrong here.
+    if (reason?.code === 'targetChanged' || lastError?.code === 'MIGRATION_TARGET_CHANGED') {
+      const message = lastError?.message ?? reason?.message ?? '';
       throw new MigrationException('MIGRATION_TARGET_CHANGED', message, { details: { models: left } });
     }
     const error = haltedError(halted);

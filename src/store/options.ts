@@ -225,7 +225,9 @@ function problemsOf(options: StoreOptions): readonly string[] {
 function retryProblems(policy: RetryPolicy | undefined): readonly string[] {
   if (!isObject(policy)) return [];
   const { maxAttempts, maxRetryOutcomes } = policy as RetryPolicy;
-  const problems: string[] = [];
+  const problems = Object.keys(policy)
+    .filter((name) => name !== 'maxAttempts' && name !== 'maxRetryOutcomes')
+    .map((name) => `there is no migrationRetryPolicy.${name}`);
   if (maxAttempts !== undefined && !isIntegerIn(1, Number.MAX_SAFE_INTEGER)(maxAttempts)) {
     problems.push('migrationRetryPolicy.maxAttempts must be an integer from 1');
   }

@@ -19,7 +19,7 @@ import { systemProcess } from '../ports/process.ts';
 import { systemRandom } from '../ports/random.ts';
 import { ModelException } from '../errors.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
-import type { AwaitMigrationOptions } from './await-migration.ts';
+import type { AwaitMigrationOptions, Dependency } from './await-migration.ts';
 import { awaitMigration } from './await-migration.ts';
 import { createContextRequests } from './context-store.ts';
 import type { Ports, StoreCore } from './core.ts';
@@ -339,16 +339,20 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
   }
 
   /** All it depends on, also through others, nearest first. */
-  #dependenciesOf(model: ConfiguredModel): readonly ConfiguredModel[] {
+  #dependenciesOf(model: ConfiguredModel): readonly Dependency[] {
     const { order } = this.#core;
     const seen = new Set<number>([model.id]);
-    const found: ConfiguredModel[] = [];
-    const waiting = [...(order.dependencies.get(model.id) ?? [])];
-    for (let id = waiting.shift(); id !== undefined; id = waiting.shift()) {
-      if (seen.has(id)) continue;
-      seen.add(id);
-      found.push(this.#core.modelById(id));
-      waiting.push(...(order.dependencies.get(id) ?? []));
+    const found: Dependency[] = [];
+    const waiting: Dependency[] = [{ model, path: [model.name] }];
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      for (const id of order.dependencies.get(next.model.id) ?? []) {
+        if (seen.has(id)) continue;
+        seen.add(id);
+        const dependency = this.#core.modelById(id);
+        const reached = { model: dependency, path: [...next.path, dependency.name] };
+        found.push(reached);
+        waiting.push(reached);
+      }
     }
     return found;
   }

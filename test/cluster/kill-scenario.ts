@@ -21,14 +21,23 @@ const latestCommit = 20;
 /** Together the runs stop this side of the end: it takes some 85 commits, and at each kill three may be in flight. */
 const mostCommits = 60;
 
-/** Drawn again until all of them lie before the end of the migration. */
-export function drawStopPoints(random: SeededRandom): readonly StopPoint[] {
+/** Ranges that a process moves at once by default: the commit after these is sent when one was acknowledged. */
+const rangesAtOnce = 4;
+
+const movesForCertain = ({ commit, side }: StopPoint) => side === 'after' || commit > rangesAtOnce;
+
+/**
+ * Drawn again until all of them lie before the end of the migration, and all but one, which may come before the first
+ * record is moved, behind its beginning.
+ */
+function drawStopPoints(random: SeededRandom): readonly StopPoint[] {
   for (;;) {
     const points = Array.from({ length: killsPerMigration }, () => ({
       commit: 1 + random.below(latestCommit),
       side: random.pick(['before', 'after'] as const),
     }));
-    if (points.reduce((sum, { commit }) => sum + commit, 0) <= mostCommits) return points;
+    const commits = points.reduce((sum, { commit }) => sum + commit, 0);
+    if (commits <= mostCommits && points.slice(0, 2).some(movesForCertain)) return points;
   }
 }
 

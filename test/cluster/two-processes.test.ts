@@ -7,8 +7,8 @@ import type { MigrationProcess, StopPoint } from './migration-processes.ts';
 import { isAudit, isReport, recordsIn, startMigrationProcess } from './migration-processes.ts';
 
 const totalItems = 2_000;
-/** Some records are moved, most are not. */
-const midway: StopPoint = { commit: 3, side: 'before' };
+/** Some records are moved for certain, most are not. */
+const midway: StopPoint = { commit: 3, side: 'after' };
 /** Processes are started here: generous, for a machine that does something else too. */
 const timeoutMs = 120_000;
 

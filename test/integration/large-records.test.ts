@@ -52,7 +52,7 @@ const sizes = [0, 89_900, maxPartBytes, maxPartBytes * 2 - 40, maxPartBytes * 2 
 const file = (size: number, name = `f${size}`) => ({ id: name, size, body: bodyOf(size) });
 
 /** The matchers take their time with a million bytes. */
-const shown = (record: { readonly body?: Uint8Array | undefined } | undefined) =>
+const shown = <R extends { readonly body?: Uint8Array | undefined }>(record: R | undefined) =>
   record === undefined
     ? undefined
     : {

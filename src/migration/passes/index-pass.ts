@@ -93,11 +93,11 @@ function entriesOf(
   }
 }
 
-function notUnique(modelName: string, index: string, owner: Buffer, primaryKey: Buffer): MigrationException {
+function notUnique(modelName: string, index: string, owner: Buffer, primaryKey: Buffer): RequestException {
   // The value of a unique entry is a mark, then the key of its record.
   const keys = [owner.subarray(1).toString('hex'), primaryKey.toString('hex')];
-  return new MigrationException(
-    'DUPLICATE_KEY',
+  return new RequestException(
+    'UNIQUE_VIOLATION',
     `Two records of ${modelName} have the same values of the unique index ${index}: key bytes ${keys.join(' and ')}.`,
     { details: { model: modelName, index, keys } },
   );

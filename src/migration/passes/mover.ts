@@ -250,11 +250,9 @@ class RangeMover {
     const { runtime, model } = this.#migration;
     const { keys } = model;
     const { state, lease } = this.#held;
-    let attempts = 0;
     try {
       return await runtime.database.transact(
         async (tx): Promise<CommitResult> => {
-          attempts = tx.attempt;
           const [current, intent, fence] = await Promise.all([
             this.#readRow(tx),
             readIntent(tx, keys, state.migrationId),
@@ -277,12 +275,13 @@ class RangeMover {
           if (this.#pass.touches && chunk.records > 0) {
             tx.set(keys.touched, Buffer.from(state.migrationId));
           }
+          const conflicts = conflictsOf(tx);
           const counts: CountedAdditions =
             this.#pass.name === 'backfill'
-              ? { recordsMoved: addition.moved, bytesMoved: addition.bytes, chunks: 1, conflicts: tx.attempt }
-              : { conflicts: tx.attempt };
+              ? { recordsMoved: addition.moved, bytesMoved: addition.bytes, chunks: 1, conflicts }
+              : { conflicts };
           count(tx, keys, runtime.clock.wallMs(), counts);
-          return { type: 'committed', row: next, conflicts: attempts };
+          return { type: 'committed', row: next, conflicts };
         },
         { timeoutMs: chunkLimits.hardMs, priority: 'batch', signal: lease.lost },
       );
@@ -327,6 +326,11 @@ class RangeMover {
       ),
     };
   }
+}
+
+/** Attempts that met a change of something they had read. One that was lost without an answer (1021) met none. */
+function conflictsOf({ attempt, afterUnknownResult }: Transaction): number {
+  return attempt - (afterUnknownResult ? 1 : 0);
 }
 
 export function addSums(left: readonly IndexSum[], right: readonly IndexSum[]): readonly IndexSum[] {

@@ -1,10 +1,11 @@
 import type { TransformAnswer } from '../../../workers/transform.ts';
-import { MigrationException } from '../../errors.ts';
+import type { GodwitException } from '../../errors.ts';
+import { MigrationException, RequestException } from '../../errors.ts';
 import type { Transaction } from '../../kv/kv.ts';
 import type { Transform } from '../../model/transform.ts';
 import { readMutations, packRecords } from '../../records/chunk-format.ts';
 import { compileTransform } from '../../records/chunk-transform.ts';
-import { firstPartOf, getRecords, maxPartBytes, setRecord } from '../../records/record-rows.ts';
+import { getRecords, maxPartBytes, setRecord } from '../../records/record-rows.ts';
 import type {
   ChunkFailure,
   ChunkInput,
@@ -97,7 +98,7 @@ export function createTransformPass(
       async apply(tx): Promise<ChunkAddition> {
         const failed: FailedOrdinal[] = [];
         while (result !== undefined) {
-          const taken = await takenRows(tx, result, model.name);
+          const taken = await takenRows(tx, result, setup);
           if (taken.length === 0) break;
           failed.push(...taken);
           result = await run(failed);
@@ -139,25 +140,44 @@ function write(tx: Transaction, result: ChunkResult): void {
 }
 
 /** Records whose row, which only one record may have, is another one's: in the database, or within the chunk. */
-async function takenRows(tx: Transaction, result: ChunkResult, modelName: string): Promise<FailedOrdinal[]> {
+async function takenRows(
+  tx: Transaction,
+  result: ChunkResult,
+  setup: TransformSetup,
+): Promise<FailedOrdinal[]> {
+  const targetPrefix = Buffer.from(setup.targetPrefix);
   const seen = new Map<string, Buffer>();
   const failed = new Map<number, FailedOrdinal>();
-  const refuse = (ordinal: number) =>
-    failed.set(ordinal, {
-      ordinal,
-      code: 'DUPLICATE_KEY',
-      message: `Another record of ${modelName} has the same new key, or the same values of a unique index.`,
-    });
   for (const mutation of readMutations(result.mutations)) {
     if (mutation.op !== 'setIfAbsent') continue;
-    const name = mutation.key.toString('latin1');
-    const value = firstPartOf(mutation.value);
-    const before = seen.get(name) ?? (await tx.get(mutation.key));
-    if (before !== undefined && !before.equals(value)) refuse(mutation.ordinal);
-    else if (seen.has(name)) refuse(mutation.ordinal);
-    else seen.set(name, value);
+    const { ordinal, key, value } = mutation;
+    const name = key.toString('latin1');
+    const before = seen.get(name) ?? (await tx.get(key));
+    const isRecord = key.subarray(0, targetPrefix.length).equals(targetPrefix);
+    // The value of a unique entry is the key of its record: an equal one is its own. Equal records are two.
+    if (before === undefined || (!isRecord && !seen.has(name) && before.equals(value))) seen.set(name, value);
+    else
+      failed.set(ordinal, isRecord ? duplicateKey(setup, ordinal) : notUnique(setup, ordinal, key, before));
   }
   return [...failed.values()];
+}
+
+function duplicateKey({ modelName }: TransformSetup, ordinal: number): FailedOrdinal {
+  return { ordinal, code: 'DUPLICATE_KEY', message: `Another record of ${modelName} has the same new key.` };
+}
+
+function notUnique(
+  { modelName, indexes }: TransformSetup,
+  ordinal: number,
+  entry: Buffer,
+  owner: Buffer,
+): FailedOrdinal {
+  const index =
+    indexes.find(({ prefix }) => entry.subarray(0, prefix.length).equals(prefix))?.index.name ?? '';
+  // A mark precedes the key.
+  const key = owner.subarray(1).toString('hex');
+  const message = `The record of ${modelName} with key bytes ${key} has the same values of the unique index ${index}.`;
+  return { ordinal, code: 'UNIQUE_VIOLATION', message };
 }
 
 function refuseFailures(setup: TransformSetup, result: ChunkResult | undefined): void {
@@ -166,17 +186,14 @@ function refuseFailures(setup: TransformSetup, result: ChunkResult | undefined):
   throw poisonError(setup, first, result?.failures.length ?? 1);
 }
 
-function poisonError(setup: TransformSetup, failure: ChunkFailure, failures: number): MigrationException {
+function poisonError(setup: TransformSetup, failure: ChunkFailure, failures: number): GodwitException {
   const key = Buffer.from(failure.keyBytes).toString('hex');
+  const message = `${setup.modelName}, record with key bytes ${key}: ${failure.message}`;
+  const details = { model: setup.modelName, key, code: failure.code, failuresInChunk: failures };
+  if (failure.code === 'UNIQUE_VIOLATION') return new RequestException(failure.code, message, { details });
   const code =
     failure.code in poisonCodes ? (failure.code as keyof typeof poisonCodes) : 'TRANSFORM_REJECTED';
-  return new MigrationException(
-    code,
-    `${setup.modelName}, record with key bytes ${key}: ${failure.message}`,
-    {
-      details: { model: setup.modelName, key, code: failure.code, failuresInChunk: failures },
-    },
-  );
+  return new MigrationException(code, message, { details });
 }
 
 const poisonCodes = {
