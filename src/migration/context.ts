@@ -113,11 +113,15 @@ export function createStepContext(
     track(async () => {
       const expected = held.state.revision;
       let advanced: MigrationState | undefined;
+      let answer: { readonly value: T } | undefined;
       const result = await runtime.database.transact(
         async (tx) => {
           assertAlive();
           const [state] = await Promise.all([readState(tx, model.keys), held.lease.guard(tx)]);
           if (state?.migrationId !== held.state.migrationId) throw lost(held);
+          // An attempt whose result was unknown was applied: the body may see what it wrote, and must not run again.
+          const isApplied = tx.afterUnknownResult && advanced !== undefined && isSameStep(state, advanced);
+          if (isApplied && answer !== undefined) return answer.value;
           let step: MigrationState | undefined;
           const value = await body({
             write: (record) => writeRecord(tx, migration, writer, record),
@@ -134,13 +138,12 @@ export function createStepContext(
               };
             },
           });
-          // Applied before, in an attempt whose result was unknown: the body's writes are the same again.
-          const isApplied = tx.afterUnknownResult && state.revision === expected + 1;
-          if (step !== undefined && !isApplied) {
+          if (step !== undefined) {
             if (state.revision !== expected) throw advancedTwice(held);
             writeState(tx, model.keys, step);
           }
           advanced = step;
+          answer = { value };
           tx.set(model.keys.touched, Buffer.from(state.migrationId));
           return value;
         },
@@ -269,6 +272,10 @@ async function readPage(
     page.push({ record, version, schemaId, cursor: key.toString('base64') });
   }
   return page;
+}
+
+function isSameStep(left: MigrationState, right: MigrationState): boolean {
+  return left.revision === right.revision && left.cursor === right.cursor;
 }
 
 /** This node owns the migration, so it was its own handler that advanced in the meantime. */
