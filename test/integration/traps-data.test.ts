@@ -10,7 +10,7 @@ import type { FoundationDBDataStore } from '../../src/store/store.ts';
 import { answers, CityV1, CityV2, cityId, cityOf, createLatch, succeed, toCityV2 } from '../rig/migration.ts';
 import { readRows } from '../rig/recompute-index.ts';
 import type { TrapRig } from '../rig/trap-rig.ts';
-import { createTrapRig, inBackground, letThingsHappen } from '../rig/trap-rig.ts';
+import { createTrapRig, inBackground, letThingsHappen, outcomeOf } from '../rig/trap-rig.ts';
 
 /** Traps 10, 11, 16, 18 and 19 of the design, each of which `npm run traps` shows to be caught here. */
 
@@ -33,10 +33,13 @@ it('trap 10: an older program writes nothing behind the cursor', async () => {
   const codes: unknown[] = [];
   rig.afterCommit = async (commit) => {
     if (!commit.setsUnder(rig.keys.records(1)) || commit.store !== 2) return;
-    const writing = old.model(CityV1).put({ ...cityOf(0), name: 'too late' });
-    codes.push(await writing.then(() => 'written', codeOf));
+    codes.push(await outcomeOf(old.model(CityV1).put({ ...cityOf(0), name: 'too late' })));
   };
-  const store = await rig.open({ dataModelsById: models, migrationHandler });
+  const store = await rig.open({
+    dataModelsById: models,
+    migrationHandler,
+    continueMigrationsInBackground: true,
+  });
   expect(codes.length).toBeGreaterThan(1);
   expect(new Set(codes)).toEqual(new Set(['MODEL_MIGRATING']));
   expect(await store.model(CityV2).get(cityId(0))).toMatchObject({ name: 'city 0' });
@@ -52,10 +55,7 @@ it('trap 10: a write of an older program that is in flight when the gate closes 
     isInFlight.open();
     await isClosed.opened;
   };
-  const writing = old
-    .model(CityV1)
-    .put({ ...cityOf(0), name: 'too late' })
-    .then(() => 'written', codeOf);
+  const writing = outcomeOf(old.model(CityV1).put({ ...cityOf(0), name: 'too late' }));
   await isInFlight.opened;
   const store = await rig.open({
     dataModelsById: models,
@@ -110,8 +110,7 @@ it('trap 16: a program that was rolled back half-way serves nothing', async () =
   await rig.stopHalfWay({ dataModelsById: models, migrationHandler });
   expect(await movedRecords()).toHaveLength(100);
   const rolledBack = await rig.open({ dataModelsById: oldModels });
-  const reading = rolledBack.model(CityV1).get(cityId(0));
-  await expect(reading).rejects.toMatchObject({ code: 'MODEL_MIGRATING' });
+  expect(await outcomeOf(rolledBack.model(CityV1).get(cityId(0)))).toBe('MODEL_MIGRATING');
   expect(rolledBack.readiness().ready).toBe(false);
 });
 
@@ -119,8 +118,7 @@ it('trap 16: a program that was rolled back after the end serves nothing', async
   await rig.fill(3);
   await rig.open({ dataModelsById: models, migrationHandler });
   const rolledBack = await rig.open({ dataModelsById: oldModels });
-  const reading = rolledBack.model(CityV1).get(cityId(0));
-  await expect(reading).rejects.toMatchObject({ code: 'MODEL_SCHEMA_CHANGED' });
+  expect(await outcomeOf(rolledBack.model(CityV1).get(cityId(0)))).toBe('MODEL_SCHEMA_CHANGED');
 });
 
 /** The old program's model, and a compatible successor that knows one property more. */
@@ -160,13 +158,9 @@ it('trap 19: what a handler kept of its context writes nothing in a later step',
     },
     migrationHandler,
     migrationContractHandler: async () => {
-      codes.push(await kept?.write(late).then(() => 'written', codeOf));
-      codes.push(
-        await kept?.store
-          .model(CityV2)
-          .add(late)
-          .then(() => 'written', codeOf),
-      );
+      if (kept === undefined) return MigrationOutcome.Fatal('there is no context');
+      codes.push(await outcomeOf(kept.write(late)));
+      codes.push(await outcomeOf(kept.store.model(CityV2).add(late)));
       return MigrationOutcome.Success;
     },
   });
@@ -179,7 +173,7 @@ it('trap 19: a write that was not awaited belongs to its step, or to none', asyn
   const order: string[] = [];
   rig.beforeCommit = async (commit) => {
     // Slow enough for everything else to overtake it.
-    if (commit.setsUnder(rig.keys.records(1)) && order.length === 0) await letThingsHappen();
+    if (commit.setsUnder(rig.keys.records(1))) await letThingsHappen();
   };
   rig.afterCommit = (commit) => {
     if (commit.setsUnder(rig.keys.records(1))) order.push('record');
@@ -198,5 +192,3 @@ it('trap 19: a write that was not awaited belongs to its step, or to none', asyn
   });
   expect(order).toEqual(['PhaseStarted', 'record', 'PhaseCompleted']);
 });
-
-const codeOf = (error: unknown): unknown => (error as { readonly code?: unknown }).code;

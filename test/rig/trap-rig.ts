@@ -184,3 +184,11 @@ const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin
 export async function letThingsHappen(): Promise<void> {
   for (let turn = 0; turn < 100; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }
+
+/** `'done'`, or the code of what a promise rejects with: something to compare, however it ends. */
+export function outcomeOf(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => 'done',
+    (error: unknown) => (error as { readonly code?: unknown }).code ?? error,
+  );
+}
