@@ -1,14 +1,16 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { KeyValue } from '../../src/kv/kv.ts';
+import type { KeyValue, KeyValueDatabase } from '../../src/kv/kv.ts';
 import { commitInTwo } from '../rig/commit-in-two.ts';
-import type { RunResult, Sabotage } from '../rig/crash-matrix.ts';
+import type { RunOptions, RunResult } from '../rig/crash-matrix.ts';
 import { createStoredCities, keys, runMigration } from '../rig/crash-matrix.ts';
 import type { FaultKind, FaultPlan, OperationKind } from '../rig/faulty-database.ts';
 import { faultsOf } from '../rig/faulty-database.ts';
 import { createSeededRandom, drawSeed } from '../rig/seed.ts';
 
-/** Hundreds of runs of some 40 ms each; a busy machine takes several times as long. */
+/** Hundreds of runs of some 30 ms each; a busy machine takes several times as long. */
 const matrixTimeoutMs = 300_000;
+/** Rounds in which processes die one after another. */
+const rounds = 40;
 
 let stored: readonly KeyValue[];
 let undisturbed: RunResult;
@@ -17,22 +19,12 @@ beforeAll(async () => {
   undisturbed = await runMigration(stored);
 });
 
-interface Part {
-  /** Only operations of this kind. */
-  readonly operation?: OperationKind;
-  readonly sabotage?: Sabotage;
-}
-
 /** Runs with the fault at each operation that it can meet, and answers what went wrong, by the operation's number. */
-async function failuresOf(
-  kind: FaultKind,
-  { operations }: RunResult,
-  { operation: only, sabotage }: Part = {},
-): Promise<string[]> {
+async function failuresOf(kind: FaultKind, operations: readonly OperationKind[]): Promise<string[]> {
   const failures: string[] = [];
   for (const [at, operation] of operations.entries()) {
-    if (!faultsOf(operation).includes(kind) || (only ?? operation) !== operation) continue;
-    const found = await problemsOf([atOnly(at, kind)], sabotage);
+    if (!faultsOf(operation).includes(kind)) continue;
+    const found = await problemsOf({ plans: [atOnly(at, kind)] });
     if (found.length > 0) failures.push(`${kind} at ${at} (${operation}): ${found.join('; ')}`);
   }
   return failures;
@@ -44,9 +36,9 @@ const atOnly =
     number === struck ? kind : undefined;
 
 /** What is not as in an undisturbed run, in words. At least one fault has to come about. */
-async function problemsOf(plans: readonly FaultPlan[], sabotage?: Sabotage): Promise<readonly string[]> {
+async function problemsOf(options: RunOptions): Promise<readonly string[]> {
   try {
-    const { problems, strikes, deaths, metrics } = await runMigration(stored, plans, sabotage);
+    const { problems, strikes, deaths, metrics } = await runMigration(stored, options);
     const found = [...problems];
     if (strikes === 0) found.push('the fault never came about');
     for (const counter of ['bytesMoved', 'chunks', 'conflicts'] as const) {
@@ -77,7 +69,7 @@ describe('a migration of 300 records', () => {
   it.each<FaultKind>(['crashBefore', 'crashAfter', 'unknownApplied', 'unknownLost'])(
     'is exact with %s at any database operation',
     async (kind) => {
-      expect(await failuresOf(kind, undisturbed)).toEqual([]);
+      expect(await failuresOf(kind, undisturbed.operations)).toEqual([]);
     },
     matrixTimeoutMs,
   );
@@ -86,8 +78,39 @@ describe('a migration of 300 records', () => {
     'is exact with %s at the first commit of every transaction',
     async (fault) => {
       const plan: FaultPlan = ({ kind, attempt }) => (kind === 'commit' && attempt === 0 ? fault : undefined);
-      expect(await problemsOf([plan])).toEqual([]);
+      expect(await problemsOf({ plans: [plan] })).toEqual([]);
     },
+  );
+
+  // In the Expand handler, while chunks are under way, and while they are verified.
+  it.each([0.2, 0.38, 0.7])(
+    'is exact when a process closes after %d of its operations, and dies while it does',
+    async (share) => {
+      const last = Math.floor(undisturbed.operations.length * share);
+      const closing = (then: FaultPlan): RunOptions => {
+        const stop = new AbortController();
+        const plan: FaultPlan = (operation) => {
+          if (operation.number === last) stop.abort();
+          return then(operation);
+        };
+        return { plans: [plan], stop: stop.signal };
+      };
+      const calm = await runMigration(
+        stored,
+        closing(() => undefined),
+      );
+      expect(calm).toMatchObject({ problems: [], deaths: 0, metrics: { takeovers: 0 } });
+      expect(calm.operations.length).toBeLessThan(undisturbed.operations.length);
+      const failures: string[] = [];
+      for (let at = last; at < calm.operations.length; at += 1) {
+        for (const kind of faultsOf(calm.operations[at] ?? 'get')) {
+          const found = await problemsOf(closing(atOnly(at, kind)));
+          if (found.length > 0) failures.push(`${kind} at ${at}: ${found.join('; ')}`);
+        }
+      }
+      expect(failures).toEqual([]);
+    },
+    matrixTimeoutMs,
   );
 
   it(
@@ -96,19 +119,21 @@ describe('a migration of 300 records', () => {
       const random = createSeededRandom(drawSeed('the processes that die one after another'));
       const { length } = undisturbed.operations;
       const failures: string[] = [];
-      for (let round = 0; round < 30; round += 1) {
-        const deaths = Array.from({ length: 4 }, () => ({
+      for (let round = 0; round < rounds; round += 1) {
+        const drawn = Array.from({ length: 5 }, () => ({
           at: random.below(length),
           kind: random.pick(faultsOf('commit')),
         }));
         // An operation that is no commit cannot have an unknown result.
-        const plans = deaths.map(
+        const plans = drawn.map(
           ({ at, kind: fault }): FaultPlan =>
             ({ number, kind }) =>
               number === at && faultsOf(kind).includes(fault) ? fault : undefined,
         );
-        const found = await problemsOf([atOnly(random.below(length), 'crashAfter'), ...plans]);
-        if (found.length > 0) failures.push(`${JSON.stringify(deaths)}: ${found.join('; ')}`);
+        const first = random.below(length);
+        const found = await problemsOf({ plans: [atOnly(first, 'crashAfter'), ...plans] });
+        if (found.length === 0) continue;
+        failures.push(`crashAfter at ${first}, then ${JSON.stringify(drawn)}: ${found.join('; ')}`);
       }
       expect(failures).toEqual([]);
     },
@@ -126,10 +151,14 @@ describe('a chunk that is committed in two transactions', () => {
   ])(
     'is found by the matrix: $order',
     async ({ later, finds }) => {
-      const sabotage: Sabotage = (database) => commitInTwo(database, { cursor, later });
-      const calm = await runMigration(stored, [], sabotage);
-      expect(calm.problems).toEqual([]);
-      const failures = await failuresOf('crashAfter', calm, { operation: 'commit', sabotage });
+      const sabotage = (database: KeyValueDatabase) => commitInTwo(database, { cursor, later });
+      const { operations, problems } = await runMigration(stored, { sabotage });
+      expect(problems).toEqual([]);
+      const failures: string[] = [];
+      for (const [at, operation] of operations.entries()) {
+        if (operation !== 'commit') continue;
+        failures.push(...(await problemsOf({ plans: [atOnly(at, 'crashAfter')], sabotage })));
+      }
       expect(failures.join('\n')).toMatch(finds);
     },
     matrixTimeoutMs,

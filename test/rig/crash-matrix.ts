@@ -160,21 +160,23 @@ export interface RunResult {
   readonly problems: readonly string[];
 }
 
-/** Puts something between the stores and their faulty database: a mistake that the matrix has to find. */
-export type Sabotage = (database: KeyValueDatabase) => KeyValueDatabase;
-
-const honest: Sabotage = (database) => database;
+export interface RunOptions {
+  /** What happens to each process, one after another; nothing to those that follow. */
+  readonly plans?: readonly FaultPlan[];
+  /** Aborted: the first process is to close, and the next one goes on. */
+  readonly stop?: AbortSignal;
+  /** Puts something between the stores and their faulty database: a mistake that the matrix has to find. */
+  readonly sabotage?: (database: KeyValueDatabase) => KeyValueDatabase;
+}
 
 /**
  * Runs one process after another until one lives to the end.
  *
- * @param plans what happens to each of them; nothing to those that follow
- * @throws whatever a process ends with, other than its own death
+ * @throws whatever a process ends with, when it did not die and was not told to close
  */
 export async function runMigration(
   stored: readonly KeyValue[],
-  plans: readonly FaultPlan[] = [],
-  sabotage: Sabotage = honest,
+  { plans = [], stop, sabotage = (database) => database }: RunOptions = {},
 ): Promise<RunResult> {
   const clock = createVirtualClock();
   const random = createSeededRandom(1);
@@ -185,7 +187,7 @@ export async function runMigration(
   });
   const living = new Set<ReadonlySet<string>>();
 
-  const start = async (faulty: FaultyDatabase): Promise<Store> => {
+  const start = async (faulty: FaultyDatabase, signal: AbortSignal): Promise<Store> => {
     const sessions = new Set<string>();
     const process: ProcessPort = {
       identity: { host: 'host', pid: 1, bootId: 'boot', pidNamespace: 'pids', startTime: '1' },
@@ -207,21 +209,21 @@ export async function runMigration(
         migrationAuditEventReporter: () => undefined,
         pool: createInlinePool(),
         nodeId: 'node',
-        signal: faulty.death,
+        signal,
       },
       { clock, random, process },
     );
   };
-  /** From opening to the moment when nothing is left to do; `undefined` when it died on the way. */
-  const live = async (faulty: FaultyDatabase) => {
+  /** From opening to the moment when nothing is left to do; `undefined` when it ended on the way. */
+  const live = async (faulty: FaultyDatabase, ending: AbortSignal) => {
     try {
-      const store = await start(faulty);
+      const store = await start(faulty, ending);
       const isSwept = () => database.transact(async (tx) => (await readGarbage(tx, keys)).length === 0);
-      while (!faulty.death.aborted && !(await isSwept())) await sleep(clock, 1_000);
-      if (!faulty.death.aborted) return store;
+      while (!ending.aborted && !(await isSwept())) await sleep(clock, 1_000);
+      if (!ending.aborted) return store;
       await store.close();
     } catch (error) {
-      if (!faulty.death.aborted) throw error;
+      if (!ending.aborted) throw error;
     }
     return undefined;
   };
@@ -233,10 +235,12 @@ export async function runMigration(
     for (let number = 0; store === undefined; number += 1) {
       const process = createFaultyDatabase(database, plans[number]);
       processes.push(process);
-      store = await settle(clock, live(process));
-      // What a test asks a store besides is not part of the run.
+      const ending = number === 0 && stop !== undefined ? [process.death, stop] : [process.death];
+      store = await settle(clock, live(process, AbortSignal.any(ending)));
+      // What a survivor is asked about below is not part of the run.
+      process.spare();
       if (number === 0) operations = [...process.operations];
-      if (store === undefined && number >= plans.length) throw new Error('a process died of nothing');
+      if (number > plans.length + 1) throw new Error('processes end of nothing');
     }
     const { metrics, problems } = await settle(clock, inspect(database, store));
     await settle(clock, store.close());
@@ -245,7 +249,7 @@ export async function runMigration(
     return {
       operations,
       strikes: processes.reduce((sum, { strikes }) => sum + strikes, 0),
-      deaths: processes.length - 1,
+      deaths: processes.filter(({ death }) => death.aborted).length,
       metrics,
       problems: [...problems, ...left],
     };
@@ -372,8 +376,13 @@ async function inspectRows(database: KeyValueDatabase, expect: Expect): Promise<
 async function inspectAudit(store: Store, { takeovers }: MigrationMetrics, expect: Expect): Promise<void> {
   const events = await store.migrationAuditEvents(1, 1_000);
   const story = events.map(({ type, phase }) => (phase === null ? type : `${phase} ${type}`));
-  const leases = story.filter((event) => event === 'LeaseAcquired');
-  expect('leases', leases.length, takeovers + 1);
+  const leases = events.filter(({ type }) => type === 'LeaseAcquired');
+  expect(
+    'epochs',
+    leases.map(({ epoch }) => epoch),
+    leases.map((_, at) => at + 1),
+  );
+  expect('takeovers', leases.filter(({ message }) => message === 'taken over').length, takeovers);
   expect('begins with', story[0], 'LeaseAcquired');
   // A phase that a crash or a takeover met is started again, never completed again.
   const told = story.filter((event, at) => event !== 'LeaseAcquired' && !isRepeatedStart(story, event, at));

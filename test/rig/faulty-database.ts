@@ -58,11 +58,14 @@ export interface FaultyDatabase extends KeyValueDatabase {
   readonly strikes: number;
   /** Aborted when the process dies: every operation fails from then on, none reaches the database. */
   readonly death: AbortSignal;
+  /** From now on nothing happens any more, whatever was planned. */
+  spare(): void;
 }
 
 export function createFaultyDatabase(database: KeyValueDatabase, planned?: FaultPlan): FaultyDatabase {
   const operations: OperationKind[] = [];
   const death = new AbortController();
+  let plan = planned;
   let strikes = 0;
 
   const requireAlive = () => {
@@ -76,7 +79,7 @@ export function createFaultyDatabase(database: KeyValueDatabase, planned?: Fault
   const reach = async <T>(kind: OperationKind, attempt: number, operation: () => Promise<T>): Promise<T> => {
     requireAlive();
     const number = operations.push(kind) - 1;
-    const struck = planned?.({ number, kind, attempt });
+    const struck = plan?.({ number, kind, attempt });
     if (struck !== undefined) strikes += 1;
     if (struck === 'crashBefore') die();
     if (struck === 'unknownLost') throw new KeyValueError(KeyValueErrorCode.commitUnknownResult);
@@ -139,6 +142,9 @@ export function createFaultyDatabase(database: KeyValueDatabase, planned?: Fault
       return strikes;
     },
     death: death.signal,
+    spare() {
+      plan = undefined;
+    },
   };
 }
 
