@@ -208,7 +208,7 @@ async function writeRecord(
   const accepted = migration.model.acceptRecord(record);
   const before = await storedBefore(tx, writer, accepted.primaryKey);
   const encoded = writer.encode(accepted.record, before?.unknown);
-  await writer.write(tx, encoded, before?.record, before?.hasEntries);
+  await writer.write(tx, encoded, before?.record);
 }
 
 async function removeRecord(
@@ -219,20 +219,16 @@ async function removeRecord(
 ): Promise<void> {
   const primaryKey = migration.model.acceptKey(key);
   const before = await storedBefore(tx, writer, primaryKey);
-  if (before !== undefined) await writer.remove(tx, primaryKey, before.record, before.hasEntries);
+  if (before !== undefined) await writer.remove(tx, primaryKey, before.record);
 }
 
 /**
  * The record that lies under the key now, by the names of the new definition. Entries of patched indexes have the same
- * bytes under both definitions, so the difference to it is the difference to what is there. The others are being filled
- * under ids of their own, where a record of an older definition has none.
+ * bytes under both definitions, so the difference to it is the difference to what is there; the others are being built.
  */
 async function storedBefore(tx: Transaction, writer: RecordWriter, primaryKey: Uint8Array) {
   const bytes = await tx.get(writer.recordKey(primaryKey));
-  if (bytes === undefined) return undefined;
-  const { schemaId, record, unknown } = writer.codec.decode(bytes);
-  const isOlder = schemaId !== writer.schemaId;
-  return { record, unknown, hasEntries: ({ state }: MaintainedIndex) => !isOlder || state === 'ready' };
+  return bytes === undefined ? undefined : writer.codec.decode(bytes);
 }
 
 async function* readRecords(

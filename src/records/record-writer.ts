@@ -41,22 +41,11 @@ export interface RecordWriter {
    * Writes a record, and the difference between its index entries and those of `before`: the record that the same
    * entries were written for, by this definition's names. Whatever is refused is refused before anything is written.
    *
-   * @param hasEntries whether an index has those of `before`; default all have
    * @throws RequestException UNIQUE_VIOLATION, RECORD_TOO_LARGE, KEY_TOO_LARGE, RECORD_UNREADABLE
    */
-  write(
-    tx: Transaction,
-    record: EncodedRecord,
-    before?: RecordData,
-    hasEntries?: (index: MaintainedIndex) => boolean,
-  ): Promise<void>;
+  write(tx: Transaction, record: EncodedRecord, before?: RecordData): Promise<void>;
   /** Clears a record with the index entries of `before`. */
-  remove(
-    tx: Transaction,
-    primaryKey: Uint8Array,
-    before: RecordData,
-    hasEntries?: (index: MaintainedIndex) => boolean,
-  ): Promise<void>;
+  remove(tx: Transaction, primaryKey: Uint8Array, before: RecordData): Promise<void>;
 }
 
 export interface EncodedRecord {
@@ -85,25 +74,21 @@ export function createRecordWriter(options: RecordWriterOptions): RecordWriter {
       checkRecordSize(data.name, bytes);
       return { primaryKey: keyCodec.encodeFromRecord(record), bytes, record };
     },
-    async write(tx, { primaryKey, bytes, record }, before, hasEntries = inAll) {
+    async write(tx, { primaryKey, bytes, record }, before) {
       checkRecordSize(data.name, bytes);
-      const old = { record: before, hasEntries };
-      const change = await entryChange(tx, data.name, indexes, primaryKey, old, record);
+      const change = await entryChange(tx, data.name, indexes, primaryKey, before, record);
       // Clearing comes first: an entry may keep its key and change its value.
       for (const key of change.clear) tx.clear(key);
       for (const { key, value } of change.set) tx.set(key, value);
       tx.set(recordKey(primaryKey), bytes);
     },
-    async remove(tx, primaryKey, before, hasEntries = inAll) {
-      const old = { record: before, hasEntries };
-      const change = await entryChange(tx, data.name, indexes, primaryKey, old, undefined);
+    async remove(tx, primaryKey, before) {
+      const change = await entryChange(tx, data.name, indexes, primaryKey, before, undefined);
       for (const key of change.clear) tx.clear(key);
       tx.clear(recordKey(primaryKey));
     },
   };
 }
-
-const inAll = () => true;
 
 interface EntryChange {
   readonly set: readonly IndexEntry[];
@@ -116,31 +101,47 @@ async function entryChange(
   model: string,
   indexes: readonly MaintainedIndex[],
   primaryKey: Uint8Array,
-  before: {
-    readonly record: RecordData | undefined;
-    readonly hasEntries: (index: MaintainedIndex) => boolean;
-  },
+  before: RecordData | undefined,
   after: RecordData | undefined,
 ): Promise<EntryChange> {
   const set: IndexEntry[] = [];
   const clear: Buffer[] = [];
   const reads: Promise<void>[] = [];
   for (const index of indexes) {
-    const isEntered = before.record !== undefined && before.hasEntries(index);
-    const old = isEntered ? index.entries(before.record, primaryKey) : [];
+    const isBuilding = index.state === 'building';
+    const old = before === undefined ? [] : entriesBefore(index, before, primaryKey);
     const fresh = after === undefined ? [] : index.entries(after, primaryKey);
-    for (const entry of without(fresh, old)) {
+    // While an index is built nobody knows whether it has the entries of this record yet.
+    for (const entry of isBuilding ? fresh : without(fresh, old)) {
       set.push(entry);
       if (isUniqueEntry(entry)) reads.push(refuseOtherOwner(tx, model, index, entry));
     }
     for (const entry of without(old, fresh)) {
-      if (index.state === 'building' && isUniqueEntry(entry)) reads.push(clearIfOwn(tx, entry, clear));
+      if (isBuilding && isUniqueEntry(entry)) reads.push(clearIfOwn(tx, entry, clear));
       else clear.push(entry.key);
     }
   }
   const results = await Promise.allSettled(reads);
   for (const result of results) if (result.status === 'rejected') throw result.reason;
   return { set, clear };
+}
+
+/**
+ * While an index is built for a migration, a record may still be of the old definition, whose values need not be of the
+ * types that its entries are made of: then it has none.
+ */
+function entriesBefore(
+  index: MaintainedIndex,
+  before: RecordData,
+  primaryKey: Uint8Array,
+): readonly IndexEntry[] {
+  try {
+    return index.entries(before, primaryKey);
+  } catch (error) {
+    const hasNone = error instanceof RequestException && error.code === 'RECORD_UNREADABLE';
+    if (hasNone && index.state === 'building') return [];
+    throw error;
+  }
 }
 
 /** Entries that are not in `others`, by key and value. */
