@@ -2,7 +2,6 @@ import { MigrationException } from '../errors.ts';
 import type { Transaction } from '../kv/kv.ts';
 import type { DefinitionData, RecordData } from '../model/data.ts';
 import { keyAfter, rangeOf } from '../records/keys.ts';
-import type { MaintainedIndex } from '../records/maintained-index.ts';
 import { createMaintainedIndexes } from '../records/maintained-index.ts';
 import type { RecordWriter } from '../records/record-writer.ts';
 import { createRecordWriter } from '../records/record-writer.ts';
