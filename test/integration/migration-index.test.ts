@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Transaction } from '../../src/kv/kv.ts';
 import { backfill } from '../../src/migration/backfill-spec.ts';
 import { defineModel, int32, list, string } from '../../src/model/index.ts';
 import { readGarbage } from '../../src/records/garbage.ts';
@@ -96,6 +97,44 @@ describe('an index added to a model with records', () => {
     await expectIndexes(Indexed, ['byPeople', 'byTag']);
     const [largest] = await store.model(Indexed).scan({ by: 'byPeople', limit: 1 }).toArray();
     expect(largest).toMatchObject({ id: cityId(3), people: 99 });
+  });
+
+  it('is right although a record changes between the moment it is read and the commit of its entries', async () => {
+    await rig.seed(Plain, towns(250));
+    const older = await rig.open({ 1: Plain });
+    const { transact } = rig.database;
+    const records = rangeOf(rig.keysOf(1).records(1));
+    let changes = 0;
+    const meddle = async () => {
+      changes += 1;
+      if (changes > 12) return;
+      await older.model(Plain).change(cityId(changes), { people: 1_000 + changes });
+      await older.model(Plain).delete(cityId(100 + changes));
+      await older.model(Plain).put({ ...townOf(changes), id: `${cityId(50)}-${changes}` });
+    };
+    // Whenever a chunk has read records, an older program writes some of them.
+    const meddled = (tx: Transaction): Transaction =>
+      new Proxy(tx, {
+        get(target, name) {
+          const found: unknown = Reflect.get(target, name, target);
+          if (typeof found !== 'function') return found;
+          if (name !== 'getRangeAll') return found.bind(target) as unknown;
+          return async (...given: Parameters<Transaction['getRangeAll']>) => {
+            const rows = await target.getRangeAll(...given);
+            const isOfRecords = records.begin.compare(given[0]) <= 0 && records.end.compare(given[0]) > 0;
+            if (isOfRecords) await meddle();
+            return rows;
+          };
+        },
+      });
+    vi.spyOn(rig.database, 'transact').mockImplementation((body, options) =>
+      transact((tx) => body(options?.priority === 'batch' ? meddled(tx) : tx), options),
+    );
+    const store = await rig.open({ 1: Indexed });
+    vi.restoreAllMocks();
+    expect(changes).toBeGreaterThan(4);
+    expect((await store.migrationMetrics(1)).conflicts).toBeGreaterThan(0);
+    await expectIndexes(Indexed, ['byPeople', 'byTag']);
   });
 
   it('is kept right by everybody who writes while it is filled', async () => {
