@@ -400,10 +400,30 @@ describe('context.store', () => {
     );
   });
 
+  /** Long enough for a step to end meanwhile, and no time passes. */
+  const turns = async () => {
+    for (let turn = 0; turn < 2_000; turn += 1) await Promise.resolve();
+  };
+
   it.each([
     ['store', (context: MigrationContext) => storeOf(context).model(one).put({ id: 'late' })],
     ['write', (context: MigrationContext) => context.write({ id: 'late' })],
-    ['transact', (context: MigrationContext) => context.transact((tx) => tx.write({ id: 'late' }))],
+    [
+      'a slow transaction of the store',
+      (context: MigrationContext) =>
+        storeOf(context).transact(async (tx) => {
+          await turns();
+          await tx.model(one).put({ id: 'late' });
+        }),
+    ],
+    [
+      'a slow transaction',
+      (context: MigrationContext) =>
+        context.transact(async (tx) => {
+          await turns();
+          await tx.write({ id: 'late' });
+        }),
+    ],
   ])('a write by %s that was not awaited lands before the step ends', async (_how, write) => {
     const landed: boolean[] = [];
     const store = await rig.open(
