@@ -22,6 +22,8 @@ export interface ChildReport {
   readonly workMs: number;
   /** Of all threads of the child while it worked. */
   readonly workCpuMs: number;
+  /** Of its main thread alone; null where that cannot be told. */
+  readonly workMainCpuMs: number | null;
   readonly verifyMs: number;
   /** From the call of `open` to its return; of the loop: the same as the work. */
   readonly openMs: number;
@@ -33,7 +35,7 @@ export interface ChildReport {
   readonly peakAnonymousBytes: number | null;
 }
 
-type Times = Pick<ChildReport, 'workMs' | 'workCpuMs' | 'verifyMs' | 'openMs'>;
+type Times = Pick<ChildReport, 'workMs' | 'workCpuMs' | 'workMainCpuMs' | 'verifyMs' | 'openMs'>;
 
 /** Rows that are read at once: far below the limits of a transaction. */
 const rowsAtATime = 5_000;
@@ -55,19 +57,45 @@ async function fill({ directory, records }: ChildTask): Promise<void> {
   await store.close();
 }
 
+interface Measured {
+  readonly ms: number;
+  readonly cpuMs: number;
+  readonly mainCpuMs: number | null;
+}
+
 /** Starts a measurement; the answer ends it. */
-function measure(): () => { readonly ms: number; readonly cpuMs: number } {
+function measure(): () => Measured {
   const beganMs = performance.now();
   const before = process.cpuUsage();
+  const mainBeforeMs = mainThreadCpuMs();
   return () => {
     const { user, system } = process.cpuUsage(before);
-    return { ms: performance.now() - beganMs, cpuMs: (user + system) / 1_000 };
+    const mainMs = mainThreadCpuMs();
+    return {
+      ms: performance.now() - beganMs,
+      cpuMs: (user + system) / 1_000,
+      mainCpuMs: mainMs === null || mainBeforeMs === null ? null : mainMs - mainBeforeMs,
+    };
   };
+}
+
+/** Linux counts the nanoseconds of each thread; the main thread has the number of the process. */
+function mainThreadCpuMs(): number | null {
+  const [nanoseconds] = readOrEmpty(`/proc/self/task/${process.pid}/schedstat`).split(' ');
+  return nanoseconds === undefined || nanoseconds === '' ? null : Number(nanoseconds) / 1_000_000;
+}
+
+function readOrEmpty(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 async function migrate(directory: string): Promise<Times> {
   const begun = new Map<string, ReturnType<typeof measure>>();
-  const took = new Map<string, ReturnType<ReturnType<typeof measure>>>();
+  const took = new Map<string, Measured>();
   const endOpen = measure();
   const store = await FoundationDBDataStore.open({
     database: `embedded:${directory}`,
@@ -87,16 +115,22 @@ async function migrate(directory: string): Promise<Times> {
   await store.close();
   const [work, verify] = [took.get('Backfill'), took.get('Verify')];
   if (work === undefined || verify === undefined) throw new Error('a phase was not told of');
-  return { workMs: work.ms, workCpuMs: work.cpuMs, verifyMs: verify.ms, openMs };
+  return { ...asWork(work), verifyMs: verify.ms, openMs };
 }
+
+const asWork = ({ ms, cpuMs, mainCpuMs }: Measured) => ({
+  workMs: ms,
+  workCpuMs: cpuMs,
+  workMainCpuMs: mainCpuMs,
+});
 
 async function loop(directory: string): Promise<Times> {
   const database = await openDatabase(`embedded:${directory}`);
   const end = measure();
   await runLoop(database);
-  const { ms, cpuMs } = end();
+  const work = end();
   await database.close();
-  return { workMs: ms, workCpuMs: cpuMs, verifyMs: 0, openMs: ms };
+  return { ...asWork(work), verifyMs: 0, openMs: work.ms };
 }
 
 /** @throws Error where a record or an entry is missing, too many, or not what it should be */
@@ -147,13 +181,7 @@ async function* rowsOf(database: KeyValueDatabase, { begin, end }: KeyRange) {
 function watchAnonymousMemory(): () => number | null {
   let peak: number | null = null;
   const look = () => {
-    let status: string;
-    try {
-      status = readFileSync('/proc/self/status', 'utf8');
-    } catch {
-      return;
-    }
-    const found = /^RssAnon:\s+(\d+) kB$/mu.exec(status)?.[1];
+    const found = /^RssAnon:\s+(\d+) kB$/mu.exec(readOrEmpty('/proc/self/status'))?.[1];
     if (found !== undefined) peak = Math.max(peak ?? 0, Number(found) * 1_024);
   };
   const timer = setInterval(look, 20);

@@ -16,8 +16,8 @@
  * process of its own on a fresh copy, and its records and entries are read, checked, and compared byte for byte with
  * those of the other side. Commits are durable on both sides. Ratios travel between machines; times do not.
  *
- * CPU time tells what the work costs in total, on however many threads, and is the figure to trust on a machine that
- * is busy with other things.
+ * CPU time is what the work costs, however many threads share it: the figure to trust on a machine that is busy with
+ * other things. The main thread's part bounds what more threads can bring.
  *
  * `peak RSS` is that of the process with all its threads during one migration. LMDB maps its file into memory, and
  * mapped pages count as resident until somebody else needs the memory: "anonymous" is the rest, which must not grow
@@ -188,10 +188,12 @@ async function compareSpeed(
       `verify ${count(of(({ godwit }) => godwit.verifyMs))} ms, ` +
       `whole open ${count(of(({ godwit }) => godwit.openMs))} ms, loop ${count(of(({ loop }) => loop.workMs))} ms`,
   );
-  print(
-    `  CPU time of all threads: backfill ${count(of(({ godwit }) => godwit.workCpuMs))} ms, ` +
-      `loop ${count(of(({ loop }) => loop.workCpuMs))} ms`,
-  );
+  const cpu = (side: 'godwit' | 'loop') => {
+    const all = of((pair) => pair[side].workCpuMs);
+    const main = of((pair) => pair[side].workMainCpuMs ?? Number.NaN);
+    return `${count(all)} ms (main thread ${Number.isNaN(main) ? 'unknown' : `${count(main)} ms`})`;
+  };
+  print(`  CPU time: backfill ${cpu('godwit')}, loop ${cpu('loop')}`);
   print(
     `  ratio ${median(ratios).toFixed(2)} (${(ratios[0] ?? 0).toFixed(2)} to ${(ratios.at(-1) ?? 0).toFixed(2)})`,
   );

@@ -30,8 +30,8 @@ function createTerminal(stream: NodeJS.WriteStream): Display {
       if (nowMs - drawnAtMs < redrawIntervalMs) return;
       drawnAtMs = nowMs;
       clear();
-      // A line that wraps could not be redrawn.
-      stream.write(text().slice(0, stream.columns - 1));
+      // A line that wraps could not be redrawn. Some terminals say that they have no columns.
+      stream.write(text().slice(0, stream.columns > 0 ? stream.columns - 1 : undefined));
       isDrawn = true;
     },
   };

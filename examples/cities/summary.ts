@@ -3,7 +3,7 @@ import type { Display } from './display.ts';
 import { seconds, thousands } from './format.ts';
 import type { StoreV2 } from './migrate.ts';
 import { CityV2, CountryV2 } from './models-v2.ts';
-import type { Timings } from './timings.ts';
+import type { PhaseTiming, Timings } from './timings.ts';
 
 const phases: readonly MigrationPhase[] = ['Expand', 'Backfill', 'Verify', 'Contract'];
 const migrated = { 1: 'Country', 2: 'City' } as const;
@@ -13,21 +13,22 @@ export async function summarize(store: StoreV2, timings: Timings, display: Displ
   display.line();
   for (const [id, name] of Object.entries(migrated)) {
     const { recordsMoved, chunks } = await store.migrationMetrics(Number(id));
-    const tasks = timings.of(name, 'Backfill')?.tasks;
-    display.line(
-      `${name.padEnd(8)} ${thousands(recordsMoved)} records moved in ${thousands(chunks)} chunks, ` +
-        (tasks === undefined
-          ? 'in an earlier run'
-          : `${thousands(tasks)} tasks of ${timings.threads} worker threads`),
-    );
-    const took = phases.map((phase) => {
+    display.line(`${name.padEnd(8)} ${thousands(recordsMoved)} records moved in ${thousands(chunks)} chunks`);
+    const took = phases.flatMap((phase) => {
       const timing = timings.of(name, phase);
-      return `${phase} ${timing === undefined ? 'in an earlier run' : seconds(timing.ms)}`;
+      return timing === undefined
+        ? []
+        : [`${phase} ${seconds(timing.ms)}${taskText(phase, timing, timings)}`];
     });
-    display.line(`         ${took.join(', ')}`);
+    if (took.length > 0) display.line(`         in this run: ${took.join(', ')}`);
   }
   await sayVerified(store, display);
   await query(store, display);
+}
+
+/** The transform runs in worker threads alone: one task for each chunk that has records. */
+function taskText(phase: MigrationPhase, { tasks }: PhaseTiming, { threads }: Timings): string {
+  return phase === 'Backfill' ? ` (${thousands(tasks)} tasks of ${threads} worker threads)` : '';
 }
 
 async function sayVerified(store: StoreV2, display: Display): Promise<void> {

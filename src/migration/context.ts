@@ -3,12 +3,13 @@ import type { Transaction } from '../kv/kv.ts';
 import type { DefinitionData, RecordData } from '../model/data.ts';
 import { rangeOf } from '../records/keys.ts';
 import { createMaintainedIndexes } from '../records/maintained-index.ts';
-import { entriesBefore } from '../records/record-access.ts';
 import { behindRecord, getRecord, getRecords } from '../records/record-rows.ts';
 import type { RecordWriter } from '../records/record-writer.ts';
 import { createRecordWriter } from '../records/record-writer.ts';
 import type { StoredForms } from '../records/stored-forms.ts';
+import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { StoredModel } from './plan.ts';
 import type { HeldMigration, ModelMigration } from './runtime.ts';
 import type { MigrationState } from './state.ts';
 import { checkCursor, readState, writeState } from './state.ts';
@@ -111,19 +112,24 @@ export function createStepContext(
     return running;
   };
   const writer = createTargetWriter(migration, held.state);
+  const left = leftNumbers(model, held.stored);
 
   const transact = <T>(body: (tx: MigrationTransaction) => Promise<T>): Promise<T> =>
     track(async () => {
       const expected = held.state.revision;
       let advanced: MigrationState | undefined;
+      let answer: { readonly value: T } | undefined;
       const result = await runtime.database.transact(
         async (tx) => {
           assertAlive();
           const [state] = await Promise.all([readState(tx, model.keys), held.lease.guard(tx)]);
           if (state?.migrationId !== held.state.migrationId) throw lost(held);
+          // An attempt whose result was unknown was applied: the body may see what it wrote, and must not run again.
+          const isApplied = tx.afterUnknownResult && advanced !== undefined && isSameStep(state, advanced);
+          if (isApplied && answer !== undefined) return answer.value;
           let step: MigrationState | undefined;
           const value = await body({
-            write: (record) => writeRecord(tx, migration, writer, record),
+            write: (record) => writeRecord(tx, migration, writer, left, record),
             remove: (key) => removeRecord(tx, migration, writer, key),
             advance(next, progress) {
               checkCursor(next);
@@ -137,13 +143,12 @@ export function createStepContext(
               };
             },
           });
-          // Applied before, in an attempt whose result was unknown: the body's writes are the same again.
-          const isApplied = tx.afterUnknownResult && state.revision === expected + 1;
-          if (step !== undefined && !isApplied) {
+          if (step !== undefined) {
             if (state.revision !== expected) throw advancedTwice(held);
             writeState(tx, model.keys, step);
           }
           advanced = step;
+          answer = { value };
           tx.set(model.keys.touched, Buffer.from(state.migrationId));
           return value;
         },
@@ -203,11 +208,13 @@ async function writeRecord(
   tx: Transaction,
   migration: ModelMigration,
   writer: RecordWriter,
+  left: ReadonlySet<number>,
   record: RecordData,
 ): Promise<void> {
   const accepted = migration.model.acceptRecord(record);
   const before = await storedBefore(tx, writer, accepted.primaryKey);
-  const encoded = writer.encode(accepted.record, before?.unknown);
+  const kept = [...(before?.unknown ?? [])].filter(([number]) => !left.has(number));
+  const encoded = writer.encode(accepted.record, kept.length === 0 ? undefined : new Map(kept));
   await writer.write(tx, encoded, before);
 }
 
@@ -224,14 +231,21 @@ async function removeRecord(
 
 /**
  * The record that lies under the key now, by the names of the new definition. Entries of patched indexes have the same
- * bytes under both definitions, so the difference to it is the difference to what is there. The others are being filled
- * under ids of their own, where a record of an older definition has none.
+ * bytes under both definitions, so the difference to it is the difference to what is there; the others are being built.
  */
 async function storedBefore(tx: Transaction, writer: RecordWriter, primaryKey: Uint8Array) {
   const bytes = await getRecord(tx, writer.recordKey(primaryKey));
   if (bytes === undefined) return undefined;
   const { record, unknown } = writer.codec.decode(bytes);
-  return { record, unknown, bytes, hasEntries: entriesBefore(writer, bytes) };
+  return { record, unknown, bytes };
+}
+
+/** Property numbers that the new definition leaves behind: a record that is written anew has no value there any more. */
+function leftNumbers({ data }: ConfiguredModel, { definitions }: StoredModel): ReadonlySet<number> {
+  const known = new Set(data.properties.map(({ number }) => number));
+  const stored = [...definitions.values()].flatMap((definition) => definition.data.properties);
+  const all = [...data.reservedNumbers, ...stored.map(({ number }) => number)];
+  return new Set(all.filter((number) => !known.has(number)));
 }
 
 async function* readRecords(
@@ -275,6 +289,10 @@ async function readPage(
     records.push({ record, version, schemaId, cursor: key.toString('base64') });
   }
   return { records, atEnd };
+}
+
+function isSameStep(left: MigrationState, right: MigrationState): boolean {
+  return left.revision === right.revision && left.cursor === right.cursor;
 }
 
 /** This node owns the migration, so it was its own handler that advanced in the meantime. */

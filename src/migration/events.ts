@@ -39,7 +39,8 @@ export interface MigrationEventHub {
   committed(model: ConfiguredModel, events: readonly MigrationAuditEvent[]): void;
   /** Something about the model changed: its status is read and published, at most ten times a second. */
   changed(model: ConfiguredModel): void;
-  subscribe(receive: (event: MigrationEvent) => void): () => void;
+  /** @param ended called behind the last event, or at once when the hub is closed */
+  subscribe(receive: (event: MigrationEvent) => void, ended?: () => void): () => void;
   /** How often reporter, trimming, reading or publishing failed. */
   readonly failures: number;
   /** Publishes the last state of what changed, then ends. */
@@ -66,7 +67,8 @@ const statusIntervalMs = 100;
 
 export function createMigrationEventHub(options: MigrationEventHubOptions): MigrationEventHub {
   const { clock, bus, subject, persisted, reporter, logger } = options;
-  const receivers = new Set<(event: MigrationEvent) => void>();
+  const receivers = new Map<(event: MigrationEvent) => void, (() => void) | undefined>();
+  let isOver = false;
   /** Models whose status is to be read, each with the timer or the reading under way. */
   const due = new Map<number, { timer: unknown; again: boolean; model: ConfiguredModel }>();
   const working = new Set<Promise<void>>();
@@ -83,7 +85,7 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
   const emit = (unnumbered: Unnumbered<MigrationEvent>) => {
     seq += 1;
     const event = { ...unnumbered, seq } as MigrationEvent;
-    for (const receive of receivers) {
+    for (const receive of receivers.keys()) {
       try {
         receive(event);
       } catch (error) {
@@ -156,8 +158,9 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
       if (entry === undefined) schedule(model);
       else entry.again = true;
     },
-    subscribe(receive) {
-      receivers.add(receive);
+    subscribe(receive, ended) {
+      if (isOver) ended?.();
+      else receivers.set(receive, ended);
       return () => void receivers.delete(receive);
     },
     get failures() {
@@ -171,7 +174,10 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
         if (again) await publish(model);
       }
       due.clear();
+      isOver = true;
+      const endings = [...receivers.values()];
       receivers.clear();
+      for (const ended of endings) ended?.();
     },
   };
 }

@@ -1,6 +1,7 @@
 import type { Transaction } from '../kv/kv.ts';
 import type { ModelKeys } from '../records/keys.ts';
 import { createRowFormat, isCount, isOneOf, isString } from '../records/row.ts';
+import { cutMessage } from './state.ts';
 
 /**
  * What the operator wants of one migration. Every chunk reads it in its own transaction, so it takes effect at the
@@ -48,7 +49,9 @@ export async function readAnyIntent(tx: Transaction, keys: ModelKeys): Promise<I
   return intentFormat.parseOptional(await tx.get(keys.intent));
 }
 
+/** Texts are cut: an operator who says much is obeyed all the same. */
 export function writeIntent(tx: Transaction, keys: ModelKeys, intent: Intent): Intent {
-  tx.set(keys.intent, intentFormat.encode(intent));
-  return intent;
+  const written = { ...intent, by: cutMessage(intent.by), reason: cutMessage(intent.reason) };
+  tx.set(keys.intent, intentFormat.encode(written));
+  return written;
 }

@@ -5,13 +5,11 @@ import type { AcceptedRecord } from './configured-model.ts';
 import type { ModelView } from './model-view.ts';
 import { createKeepUnknown } from './keep-unknown.ts';
 import { recordInvalid } from './record-check.ts';
-import type { MaintainedIndex } from './maintained-index.ts';
 import type { DecodedRecord } from './record-codec.ts';
-import { schemaIdOf } from './record-codec.ts';
 import { getRecord } from './record-rows.ts';
 import type { CountPage, PageOptions, RecordPage, RecordQuery } from './record-scan.ts';
 import { countPage, scanPage } from './record-scan.ts';
-import type { RecordBefore, RecordWriter } from './record-writer.ts';
+import type { RecordBefore } from './record-writer.ts';
 
 /**
  * Records of one model inside transactions, as a `ModelView` says. Fence and gate are the caller's concern, and so is
@@ -72,27 +70,7 @@ export interface CallMemory {
   written?: Buffer | null | undefined;
 }
 
-/**
- * Which indexes have the entries of a record that a migration finds: one of an older definition has none yet in those
- * that are being filled.
- */
-export function entriesBefore(
-  { schemaId }: Pick<RecordWriter, 'schemaId'>,
-  bytes: Uint8Array,
-): (index: MaintainedIndex) => boolean {
-  const isOlder = schemaIdOf(bytes) !== schemaId;
-  return ({ state }) => !isOlder || state === 'ready';
-}
-
-export interface RecordAccessOptions {
-  /** Whether a migration writes, behind the gate. Requests maintain every index, those being built too. Default false. */
-  readonly isMigrating?: boolean | undefined;
-}
-
-export function createRecordAccess(
-  view: ModelView,
-  { isMigrating = false }: RecordAccessOptions = {},
-): RecordAccess {
+export function createRecordAccess(view: ModelView): RecordAccess {
   const { model, writer } = view;
   const keepUnknown = createKeepUnknown(model.data);
   const fetch = (tx: Transaction, primaryKey: Uint8Array) => getRecord(tx, writer.recordKey(primaryKey));
@@ -101,7 +79,6 @@ export function createRecordAccess(
   const storedBefore = (bytes: Buffer): RecordBefore => ({
     record: view.indexes.length === 0 ? {} : view.storedForm(bytes),
     bytes,
-    hasEntries: isMigrating ? entriesBefore(writer, bytes) : undefined,
   });
 
   const write = async (

@@ -55,8 +55,6 @@ export interface RecordBefore {
   readonly record: RecordData;
   /** As stored: how many rows it takes. */
   readonly bytes: Uint8Array;
-  /** Whether an index has its entries. Default all have. */
-  readonly hasEntries?: ((index: MaintainedIndex) => boolean) | undefined;
 }
 
 export interface EncodedRecord {
@@ -124,21 +122,40 @@ async function entryChange(
   const clear: Buffer[] = [];
   const reads: Promise<void>[] = [];
   for (const index of indexes) {
-    const isEntered = before !== undefined && (before.hasEntries?.(index) ?? true);
-    const old = isEntered ? index.entries(before.record, primaryKey) : [];
+    const isBuilding = index.state === 'building';
+    const old = before === undefined ? [] : entriesBefore(index, before.record, primaryKey);
     const fresh = after === undefined ? [] : index.entries(after, primaryKey);
-    for (const entry of without(fresh, old)) {
+    // While an index is built nobody knows whether it has the entries of this record yet.
+    for (const entry of isBuilding ? fresh : without(fresh, old)) {
       set.push(entry);
       if (isUniqueEntry(entry)) reads.push(refuseOtherOwner(tx, model, index, entry));
     }
     for (const entry of without(old, fresh)) {
-      if (index.state === 'building' && isUniqueEntry(entry)) reads.push(clearIfOwn(tx, entry, clear));
+      if (isBuilding && isUniqueEntry(entry)) reads.push(clearIfOwn(tx, entry, clear));
       else clear.push(entry.key);
     }
   }
   const results = await Promise.allSettled(reads);
   for (const result of results) if (result.status === 'rejected') throw result.reason;
   return { set, clear };
+}
+
+/**
+ * While an index is built for a migration, a record may still be of the old definition, whose values need not be of the
+ * types that its entries are made of: then it has none.
+ */
+function entriesBefore(
+  index: MaintainedIndex,
+  before: RecordData,
+  primaryKey: Uint8Array,
+): readonly IndexEntry[] {
+  try {
+    return index.entries(before, primaryKey);
+  } catch (error) {
+    const hasNone = error instanceof RequestException && error.code === 'RECORD_UNREADABLE';
+    if (hasNone && index.state === 'building') return [];
+    throw error;
+  }
 }
 
 /** Entries that are not in `others`, by key and value. */

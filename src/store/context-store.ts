@@ -38,9 +38,7 @@ export function createContextRequests(
   const admit = (_tx: Transaction, asked: ConfiguredModel, fence: Fence) => {
     if (asked.id !== model.id || target === undefined) return Promise.resolve(undefined);
     const view = createModelView(model, { ...fence, keySpace: held.state.targetKeySpace }, target);
-    return Promise.resolve(
-      touching(createRecordAccess(view, { isMigrating: true }), model, held.state.migrationId),
-    );
+    return Promise.resolve(touching(createRecordAccess(view), model, held.state.migrationId));
   };
   return createRequests({ database, gate: createGate({ admit }), findModel, assertOpen });
 }

@@ -3,34 +3,49 @@ import type { MigrationEvent, MigrationEventHub } from '../migration/events.ts';
 /** Events kept for a reader that is slow; older ones are dropped, which the numbering shows. */
 const maxWaitingEvents = 1_000;
 
-/** Events of a store to iterate over, from now on until the signal aborts, the store closes, or the loop is left. */
-export async function* streamEvents(
+/**
+ * Events of a store to iterate over once: from the call on, until the signal aborts, the hub closes behind its last
+ * event, or the loop is left.
+ */
+export function streamEvents(
   hub: MigrationEventHub,
-  signals: readonly AbortSignal[],
-): AsyncGenerator<MigrationEvent, void, undefined> {
-  const signal = AbortSignal.any([...signals]);
+  signal: AbortSignal | undefined,
+): AsyncIterable<MigrationEvent> {
   const waiting: MigrationEvent[] = [];
+  let isOver = false;
   let wake: (() => void) | undefined;
-  const unsubscribe = hub.subscribe((event) => {
+  let unsubscribe: (() => void) | undefined;
+  const stop = () => {
+    isOver = true;
+    unsubscribe?.();
+    signal?.removeEventListener('abort', stop);
+    wake?.();
+  };
+  const receive = (event: MigrationEvent) => {
     waiting.push(event);
     if (waiting.length > maxWaitingEvents) waiting.shift();
     wake?.();
-  });
-  const onAbort = () => wake?.();
-  signal.addEventListener('abort', onAbort);
-  try {
-    for (;;) {
-      const event = waiting.shift();
-      if (event !== undefined) yield event;
-      else if (signal.aborted) return;
-      else {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
+  };
+  const read = async function* (): AsyncGenerator<MigrationEvent, void, undefined> {
+    try {
+      for (;;) {
+        const event = waiting.shift();
+        if (event !== undefined) yield event;
+        else if (isOver) return;
+        else {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+        }
       }
+    } finally {
+      stop();
     }
-  } finally {
-    unsubscribe();
-    signal.removeEventListener('abort', onAbort);
+  };
+  if (signal?.aborted === true) isOver = true;
+  else {
+    signal?.addEventListener('abort', stop, { once: true });
+    unsubscribe = hub.subscribe(receive, stop);
   }
+  return read();
 }

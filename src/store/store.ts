@@ -148,9 +148,7 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
   migrationEvents(
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): AsyncIterable<MigrationEvent> {
-    const { hub, closing } = this.#core;
-    const signals = [closing.signal, ...(options.signal === undefined ? [] : [options.signal])];
-    return streamEvents(hub, signals);
+    return streamEvents(this.#core.hub, options.signal);
   }
 
   /** By model id: what needs migration, or has an index that is being built, and why. */

@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { backfill } from '../../src/migration/backfill-spec.ts';
 import type { MigrationContext, StoredRecord } from '../../src/migration/context.ts';
 import type { MigrationHandler } from '../../src/migration/handlers.ts';
 import { MigrationOutcome } from '../../src/migration/outcome.ts';
+import { defineModel } from '../../src/model/index.ts';
 import type { FoundationDBDataStore } from '../../src/store/store.ts';
 import type { MigrationRig } from '../rig/migration.ts';
 import {
@@ -14,6 +16,7 @@ import {
   createMigrationRig,
   succeed,
   thing,
+  toCityV2,
 } from '../rig/migration.ts';
 
 let rig: MigrationRig;
@@ -127,7 +130,63 @@ describe('a hand-written handler', () => {
     await expectMoved(store);
   });
 
-  it('has its index entries filled after it, and is not called again when that is interrupted', async () => {
+  it('may run transactions side by side, but advance in one at a time', async () => {
+    await rig.seed(CityV1, cities);
+    const handler: MigrationHandler = async (context) => {
+      const all: StoredRecord[] = [];
+      for await (const stored of context.records()) all.push(stored);
+      await Promise.all(all.map(({ record }) => context.transact((tx) => tx.write(converted(record)))));
+      const advance = () => context.transact((tx) => Promise.resolve(tx.advance('a')));
+      const results = await Promise.allSettled([advance(), advance()]);
+      expect(results.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+      return Success;
+    };
+    const store = await rig.open({ 1: CityV2 }, { migrationHandler: handler });
+    await expectMoved(store);
+    expect(rig.events.filter(({ type }) => type === 'LeaseAcquired')).toHaveLength(1);
+  });
+
+  it.each([
+    'migrationExpandHandler',
+    'migrationHandler',
+    'migrationVerifyHandler',
+    'migrationContractHandler',
+  ])('leaves no entry behind in an index that is new, whichever phase it writes in: %s', async (name) => {
+    const old = defineModel({ ...CityV1, indexes: [] });
+    const NewIndex = defineModel({ ...CityV1, version: '2.0', indexes: [{ name: 'byLat', on: ['lat'] }] });
+    await rig.seed(old, cities);
+    const writes: MigrationHandler = async (context) => {
+      await context.write({ ...cityOf(3), lat: 'elsewhere' });
+      await context.write(cityOf(4));
+      await context.transact((tx) => tx.remove(cityId(5)));
+      return Success;
+    };
+    await rig.open({ 1: NewIndex }, { [name]: writes });
+    const [index] = await rig.indexes(1, NewIndex);
+    expect(index?.expected).toHaveLength(cities.length - 1);
+    expect(index?.actual).toEqual(index?.expected);
+  });
+
+  it('before a backfill that moves the records leaves no entry behind either', async () => {
+    await rig.seed(CityV1, cities);
+    const expand: MigrationHandler = async (context) => {
+      await context.write({ ...converted(cityOf(3)), latitude: 1 });
+      await context.write(converted(cityOf(4)));
+      return Success;
+    };
+    const store = await rig.open(
+      { 1: CityV2 },
+      {
+        migrationExpandHandler: expand,
+        migrationHandler: { City: backfill({ transform: toCityV2 }) },
+      },
+    );
+    expect(await store.model(CityV2).get(cityId(3))).toMatchObject({ latitude: 1 });
+    expect(await store.model(CityV2).count({ by: 'byLatitude' })).toBe(cities.length);
+    for (const { expected, actual } of await rig.indexes(1, CityV2)) expect(actual).toEqual(expected);
+  });
+
+  it('has its index entries filled after it, and is not called again for that', async () => {
     await rig.seed(CityV1, cities);
     const handler = answers(moveFew(100), moveFew(100));
     const store = await rig.open({ 1: CityV2 }, { migrationHandler: handler });
@@ -264,6 +323,44 @@ describe('context.store', () => {
     expect(await store.model(one).get('a')).toEqual({ id: 'a' });
   });
 
+  it('writes over records whose values do not fit an index that is new', async () => {
+    const other = createMigrationRig();
+    await other.seed(CityV1, cities);
+    const store = await other.open(
+      { 1: CityV2 },
+      {
+        migrationHandler: async (context) => {
+          const own = storeOf(context).model(CityV2);
+          for await (const { record } of context.records()) await own.put(converted(record) as never);
+          await own.change(cityId(3), { latitude: 1 });
+          await own.delete(cityId(4));
+          return Success;
+        },
+      },
+    );
+    expect(await store.model(CityV2).count({ by: 'byLatitude' })).toBe(cities.length - 1);
+    expect(await store.model(CityV2).get(cityId(3))).toMatchObject({ latitude: 1 });
+    for (const { expected, actual } of await other.indexes(1, CityV2)) expect(actual).toEqual(expected);
+    await other.close();
+  });
+
+  it('deletes records whose values do not fit an index that is new', async () => {
+    const other = createMigrationRig();
+    await other.seed(CityV1, cities);
+    const store = await other.open(
+      { 1: CityV2 },
+      {
+        migrationHandler: async (context) => {
+          for (const { id } of cities) await storeOf(context).model(CityV2).delete(id);
+          return Success;
+        },
+      },
+    );
+    expect(await store.model(CityV2).count()).toBe(0);
+    for (const { actual } of await other.indexes(1, CityV2)) expect(actual).toEqual([]);
+    await other.close();
+  });
+
   it('closes nothing', async () => {
     const store = await rig.open(
       { 1: one, 2: thing('Two', '1.0'), 3: plain },
@@ -303,10 +400,30 @@ describe('context.store', () => {
     );
   });
 
+  /** Long enough for a step to end meanwhile, and no time passes. */
+  const turns = async () => {
+    for (let turn = 0; turn < 2_000; turn += 1) await Promise.resolve();
+  };
+
   it.each([
     ['store', (context: MigrationContext) => storeOf(context).model(one).put({ id: 'late' })],
     ['write', (context: MigrationContext) => context.write({ id: 'late' })],
-    ['transact', (context: MigrationContext) => context.transact((tx) => tx.write({ id: 'late' }))],
+    [
+      'a slow transaction of the store',
+      (context: MigrationContext) =>
+        storeOf(context).transact(async (tx) => {
+          await turns();
+          await tx.model(one).put({ id: 'late' });
+        }),
+    ],
+    [
+      'a slow transaction',
+      (context: MigrationContext) =>
+        context.transact(async (tx) => {
+          await turns();
+          await tx.write({ id: 'late' });
+        }),
+    ],
   ])('a write by %s that was not awaited lands before the step ends', async (_how, write) => {
     const landed: boolean[] = [];
     const store = await rig.open(

@@ -203,6 +203,17 @@ describe('an outcome', () => {
   });
 });
 
+describe('an operator who gives a reason of a million letters', () => {
+  it('is obeyed, with the reason cut', async () => {
+    const store = await openInBackground(answers(Fatal('broken')));
+    await store.resumeMigration(1, 'x'.repeat(1_000_000), { by: 'y'.repeat(1_000_000) });
+    await rig.settle(store.awaitMigration(1));
+    const resumed = rig.events.find(({ type }) => type === 'Resumed');
+    expect(resumed?.message).toMatch(/^x{900,}/);
+    expect(resumed?.message?.length).toBeLessThanOrEqual(1_000);
+  });
+});
+
 describe('an error that a handler throws', () => {
   it('is retried when it says that it is retryable, and recorded as a retry everywhere', async () => {
     const handler = answers(retryableError('busy'), retryableError('still busy'));

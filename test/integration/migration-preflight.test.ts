@@ -131,6 +131,15 @@ describe('a key that would change', () => {
     const error = await refusedUntouched({ 1: CityV1, 2: keyed('2.0', int32), 3: town(false) }, handler);
     expect(error).toMatchObject({ code: 'KEY_CHANGE_REFERENCED', details: { referencedBy: ['Town'] } });
   });
+
+  it('is no matter to a weak reference', async () => {
+    const old = keyed('1.0', string);
+    const first = await rig.open({ 1: CityV1, 2: old, 3: town(true) });
+    await first.model(old).add({ code: 'de' });
+    const store = await rig.open({ 1: CityV1, 2: keyed('2.0', int32), 3: town(true) }, handler);
+    expect((await store.migrationStatus(2)).state).toBe('Idle');
+    expect(rig.events.at(-1)).toMatchObject({ type: 'Completed', modelName: 'Country' });
+  });
 });
 
 describe('options', () => {

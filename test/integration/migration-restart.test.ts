@@ -211,6 +211,7 @@ describe('a store that waited for another one', () => {
     await rig.settle(Promise.all([first.awaitMigration(1), second.awaitMigration(1)]));
     expect(handler.calls).toHaveLength(0);
     expect(await second.model(CityV2).count()).toBe(cities.length);
+    expect(await second.migrationStatus(1)).toMatchObject({ state: 'Idle', lastError: null });
     expect(rig.events.filter(({ type }) => type === 'LeaseAcquired')).toHaveLength(1);
     expect(rig.events.filter(({ type }) => type === 'Completed')).toHaveLength(1);
   });

@@ -4,7 +4,6 @@ import type { MigrationAuditEvent } from '../../src/migration/audit.ts';
 import type { MigrationContext } from '../../src/migration/context.ts';
 import type { MigrationHandler } from '../../src/migration/handlers.ts';
 import { MigrationOutcome } from '../../src/migration/outcome.ts';
-import type { TransformPool } from '../../src/migration/runtime.ts';
 import type { MigrationState } from '../../src/migration/state.ts';
 import { readState } from '../../src/migration/state.ts';
 import type { AnyModel } from '../../src/model/define.ts';
@@ -19,7 +18,7 @@ import type { ModelKeys } from '../../src/records/keys.ts';
 import { createStoreKeys } from '../../src/records/keys.ts';
 import type { StoreOptions } from '../../src/store/options.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
-import transform from '../../workers/transform.ts';
+import { createInlinePool } from './inline-pool.ts';
 import { dump, recomputeIndexes } from './recompute-index.ts';
 import { createVirtualClock } from './virtual-clock.ts';
 
@@ -147,7 +146,7 @@ export interface MigrationRig {
   stateOf(modelId: number): Promise<MigrationState | undefined>;
   /** Everything in the database, as text. */
   dump(): Promise<readonly string[]>;
-  /** Fails unless each index is ready and has the entries that its records demand. */
+  /** Entries of each index: those that its records demand, and those that are there. */
   indexes(modelId: number, model: AnyModel): ReturnType<typeof recomputeIndexes>;
   close(): Promise<void>;
 }
@@ -259,23 +258,7 @@ export function typesOf(events: readonly MigrationAuditEvent[]): string[] {
   return events.map(({ phase, type }) => (phase === null ? type : `${phase} ${type}`));
 }
 
-/** What `worker` threads do, in place. */
-export function createInlinePool(): TransformPool {
-  let completed = 0;
-  return {
-    async run(task, transfer = []) {
-      // Crosses as it would to a thread: copied, and what is transferred is gone here.
-      const answer = await transform(structuredClone(task, { transfer: [...transfer] }));
-      completed += 1;
-      return structuredClone(answer);
-    },
-    threads: 0,
-    get completed() {
-      return completed;
-    },
-    close: () => Promise.resolve(),
-  };
-}
+export { createInlinePool };
 
 /** Processes of one machine, each of which sees who of the others is dead. */
 function createProcesses() {

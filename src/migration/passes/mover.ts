@@ -89,13 +89,16 @@ export async function movePass(migration: ModelMigration, held: HeldMigration, p
   const rate = createRateMeter(runtime.clock);
 
   const work = async () => {
+    // Ranges of a pass are alike: each begins with what the one before it has learned.
+    let control = initialChunkControl;
     for (;;) {
       const number = signal.aborted ? undefined : queue.shift();
       if (number === undefined) return;
-      const mover = new RangeMover(migration, held, pass, number, rate, signal);
+      const mover = new RangeMover(migration, held, pass, number, control, rate, signal);
       const endRange = rate.begin();
       try {
         const seen = await mover.run();
+        control = mover.control;
         if (seen === undefined) continue;
         intent = seen;
       } catch (error) {
@@ -136,13 +139,14 @@ class RangeMover {
   readonly #number: number;
   readonly #rate: RateMeter;
   readonly #signal: AbortSignal;
-  #control: ChunkControl = initialChunkControl;
+  #control: ChunkControl;
 
   constructor(
     migration: ModelMigration,
     held: HeldMigration,
     pass: Pass,
     number: number,
+    control: ChunkControl,
     rate: RateMeter,
     signal: AbortSignal,
   ) {
@@ -150,8 +154,13 @@ class RangeMover {
     this.#held = held;
     this.#pass = pass;
     this.#number = number;
+    this.#control = control;
     this.#rate = rate;
     this.#signal = signal;
+  }
+
+  get control(): ChunkControl {
+    return this.#control;
   }
 
   /** Answers the intent that ended it, if one did. */
@@ -166,7 +175,10 @@ class RangeMover {
         const startedMs = clock.monotonicMs();
         const chunk = await (ahead ?? this.#prepare(row, row.cursor));
         ahead = undefined;
-        await this.#migration.runtime.throttle.take(chunk.records, this.#signal);
+        // Verification only reads: what it costs others is little, and what is blocked waits for it.
+        if (this.#pass.name !== 'verify') {
+          await this.#migration.runtime.throttle.take(chunk.records, this.#signal);
+        }
         if (this.#signal.aborted) break;
         if (!chunk.atEnd && chunk.lastKey !== undefined && this.#pass.readsAhead) {
           ahead = this.#prepare(row, chunk.lastKey.toString('base64'));

@@ -1,0 +1,159 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { localBus } from '../../src/cluster/local-bus.ts';
+import { backfill } from '../../src/migration/backfill-spec.ts';
+import type { MigrationEvent } from '../../src/migration/events.ts';
+import type { Barrier, World } from '../rig/operators.ts';
+import { createBarrier, createWorld, heldHandler, TownV2, toV2, waitUntil } from '../rig/operators.ts';
+
+const towns = 350;
+const background = { migrationStartupBudgetMs: 0, continueMigrationsInBackground: true } as const;
+const moves = { dataModelsById: { 1: TownV2 }, migrationHandler: backfill({ transform: toV2 }) } as const;
+
+let world: World;
+let barrier: Barrier;
+beforeEach(() => {
+  world = createWorld();
+  barrier = createBarrier();
+});
+afterEach(async () => {
+  barrier.open();
+  await world.close();
+});
+
+/** Held in Expand: nothing of interest has happened yet. */
+async function openHeld(options: Partial<Parameters<World['open']>[0]> = {}) {
+  await world.fill(towns);
+  barrier.shut();
+  const store = await world.open({
+    ...options,
+    ...moves,
+    ...background,
+    migrationExpandHandler: heldHandler(barrier),
+  });
+  await waitUntil('it is held', () => barrier.waiting > 0);
+  return store;
+}
+
+const collect = async (events: AsyncIterable<MigrationEvent>): Promise<MigrationEvent[]> => {
+  const collected: MigrationEvent[] = [];
+  for await (const event of events) collected.push(event);
+  return collected;
+};
+
+describe('migrationEvents', () => {
+  it('has status, audit and metrics events, numbered without gaps, and ends when the store closes', async () => {
+    const store = await openHeld();
+    const collecting = collect(store.migrationEvents());
+    barrier.open();
+    await store.awaitMigration(1);
+    await store.close();
+    const events = await collecting;
+    const first = events[0]?.seq ?? 0;
+    expect(events.map(({ seq }) => seq)).toEqual(events.map((_, at) => first + at));
+    expect(new Set(events.map(({ type }) => type))).toEqual(new Set(['status', 'audit', 'metrics']));
+    expect(events.flatMap((event) => (event.type === 'audit' ? [event.event.type] : [])).at(-1)).toBe(
+      'Completed',
+    );
+    const statuses = events.flatMap((event) => (event.type === 'status' ? [event.status] : []));
+    expect(statuses.at(-1)).toMatchObject({ modelId: 1, state: 'Idle' });
+    const metrics = events.flatMap((event) => (event.type === 'metrics' ? [event.metrics] : []));
+    expect(metrics.at(-1)).toMatchObject({ completed: 1, recordsMoved: towns });
+  });
+
+  it('misses nothing between the call and the first reading', async () => {
+    const store = await openHeld();
+    const events = store.migrationEvents();
+    await store.pauseMigration(1);
+    barrier.open();
+    await waitUntil('it is paused', async () => (await store.migrationStatus(1)).state === 'Paused');
+    await store.close();
+    const types = (await collect(events)).flatMap((event) =>
+      event.type === 'audit' ? [event.event.type] : [],
+    );
+    expect(types).toContain('Paused');
+  });
+
+  it('ends when its signal aborts, also one that has aborted before', async () => {
+    const store = await openHeld();
+    const controller = new AbortController();
+    const collecting = collect(store.migrationEvents({ signal: controller.signal }));
+    controller.abort();
+    await collecting;
+    expect(await collect(store.migrationEvents({ signal: AbortSignal.abort() }))).toEqual([]);
+  });
+
+  it('keeps the latest 1,000 for a slow reader, who sees the gap by the numbers', async () => {
+    const store = await openHeld();
+    const slow = store.migrationEvents()[Symbol.asyncIterator]();
+    const quick = collect(store.migrationEvents());
+    // Each resume is an audit event.
+    const resumes = 1_100;
+    for (let n = 0; n < resumes; n += 1) {
+      await store.pauseMigration(1);
+      await store.resumeMigration(1);
+    }
+    const closed = store.close();
+    barrier.open();
+    await closed;
+    const all = await quick;
+    expect(all.length).toBeGreaterThanOrEqual(resumes);
+    const kept: MigrationEvent[] = [];
+    for (let next = await slow.next(); next.done !== true; next = await slow.next()) kept.push(next.value);
+    expect(kept).toEqual(all.slice(-1_000));
+    expect(kept[0]?.seq).toBeGreaterThan(all[0]?.seq ?? 0);
+  });
+
+  it('serves several readers, and one that leaves disturbs nobody', async () => {
+    const store = await openHeld();
+    const all = collect(store.migrationEvents());
+    const leaving = (async () => {
+      for await (const event of store.migrationEvents()) return event;
+      return undefined;
+    })();
+    barrier.open();
+    const only = await leaving;
+    await store.awaitMigration(1);
+    await store.close();
+    const events = await all;
+    expect(events).toContainEqual(only);
+    expect(events.length).toBeGreaterThan(10);
+  });
+});
+
+it('the bus carries the same events as JSON, under subjects of their type and model', async () => {
+  const bus = localBus();
+  const received: { subject: string; event: MigrationEvent }[] = [];
+  bus.subscribe('godwit.geo.>', (payload, subject) => {
+    received.push({ subject, event: JSON.parse(Buffer.from(payload).toString()) as MigrationEvent });
+  });
+  const store = await openHeld({ bus, storeName: 'geo' });
+  received.length = 0;
+  const collecting = collect(store.migrationEvents());
+  barrier.open();
+  await store.awaitMigration(1);
+  await store.close();
+  const events = await collecting;
+  expect(received.map(({ event }) => event)).toEqual(
+    events.map((event) => JSON.parse(JSON.stringify({ v: 1, ...event })) as unknown),
+  );
+  expect(new Set(received.map(({ subject }) => subject))).toEqual(
+    new Set(['godwit.geo.status.1', 'godwit.geo.audit.1', 'godwit.geo.metrics.1']),
+  );
+  for (const { subject, event } of received) expect(subject).toBe(`godwit.geo.${event.type}.1`);
+});
+
+it('a bus that throws fails nothing, and is not closed by the store', async () => {
+  await world.fill(towns);
+  const store = await world.open({
+    ...moves,
+    bus: {
+      publish() {
+        throw new Error('the bus is broken');
+      },
+      subscribe: () => ({ unsubscribe: () => undefined }),
+      close: () => Promise.reject(new Error('it is not ours to close')),
+    },
+  });
+  expect(await store.model(TownV2).count()).toBe(towns);
+  await store.close();
+});
