@@ -20,8 +20,9 @@
  * other things. The main thread's part bounds what more threads can bring.
  *
  * `peak RSS` is that of the process with all its threads during one migration. LMDB maps its file into memory, and
- * mapped pages count as resident until somebody else needs the memory: "anonymous" is the rest, which must not grow
- * with the number of records.
+ * mapped pages count as resident until somebody else needs the memory: "anonymous" is the rest. It levels off
+ * after a few hundred thousand records (chunks in flight, LMDB's spare pages, one heap for each thread) and must not
+ * grow beyond that with their number.
  *
  * The code is compiled first and measured as users run it: without a loader.
  */

@@ -20,7 +20,9 @@ import {
   TownInRegionV2,
   TownV1,
   TownV2,
+  TownV3,
   toV2,
+  toV3,
   waitForStatus,
   waitUntil,
 } from '../rig/operators.ts';
@@ -491,4 +493,102 @@ it('closing says nothing on stderr', async () => {
   await closed;
   expect(warn).not.toHaveBeenCalled();
   warn.mockRestore();
+});
+
+describe('while a retry is waited for', () => {
+  /** The first call asks for an hour. */
+  async function openWaitingForRetry() {
+    await world.fill(3);
+    let calls = 0;
+    const store = await world.open({
+      dataModelsById: { 1: TownV2 },
+      ...moves,
+      ...background,
+      migrationExpandHandler: () => {
+        calls += 1;
+        return Promise.resolve(
+          calls === 1 ? MigrationOutcome.Retry({ retryAfterMs: 3_600_000 }) : MigrationOutcome.Success,
+        );
+      },
+    });
+    await waitUntil(
+      'the retry is scheduled',
+      async () => (await store.migrationStatus(1)).reason?.code === 'retryBackoff',
+    );
+    return store;
+  }
+
+  it('a pause stands at once, and a resume does not wait for the rest', async () => {
+    const store = await openWaitingForRetry();
+    await store.pauseMigration(1);
+    await waitForStatus(store, 'Paused');
+    await store.resumeMigration(1);
+    await store.awaitMigration(1);
+    expect(await store.model(TownV2).count()).toBe(3);
+  });
+
+  it('a cancel stands at once, and close does not wait either', async () => {
+    const store = await openWaitingForRetry();
+    await store.cancelMigration(1);
+    await waitForStatus(store, 'Canceled');
+    await store.close();
+    const again = await openWaitingForRetryOf(1);
+    await again.close();
+    expect(await codeOf(again.migrationStatus(1))).toBe('STORE_CLOSED');
+  });
+
+  /** The same migration, resumed in another process, with `calls` further retries. */
+  async function openWaitingForRetryOf(calls: number) {
+    let left = calls;
+    const store = await world.open({
+      dataModelsById: { 1: TownV2 },
+      ...moves,
+      ...background,
+      migrationExpandHandler: () => {
+        left -= 1;
+        return Promise.resolve(
+          left >= 0 ? MigrationOutcome.Retry({ retryAfterMs: 3_600_000 }) : MigrationOutcome.Success,
+        );
+      },
+    });
+    await store.resumeMigration(1);
+    await waitUntil(
+      'the retry is scheduled',
+      async () => (await store.migrationStatus(1)).reason?.code === 'retryBackoff',
+    );
+    return store;
+  }
+});
+
+it('an intent is for one migration: a program with another target ignores it', async () => {
+  await world.fill(towns);
+  const never = {
+    acquire: () =>
+      Promise.resolve({
+        refused: true as const,
+        holder: undefined,
+        worthRetrying: (signal: AbortSignal) =>
+          new Promise<void>((resolve) => {
+            signal.addEventListener('abort', () => resolve(), { once: true });
+          }),
+      }),
+    explain: () => Promise.resolve(undefined),
+  };
+  const store = await world.open({
+    dataModelsById: { 1: TownV2 },
+    ...moves,
+    ...background,
+    migrationLease: never,
+  });
+  expect(await store.pauseMigration(1)).toMatchObject({ state: 'Paused' });
+  await store.close();
+  expect(await codeOf(world.open({ dataModelsById: { 1: TownV2 }, ...moves }))).toBe('MIGRATION_PAUSED');
+
+  const newer = await world.open({
+    dataModelsById: { 1: TownV3 },
+    migrationHandler: backfill({ transform: toV3 }),
+  });
+  expect(await newer.model(TownV3).count()).toBe(towns);
+  expect(await newer.migrationStatus(1)).toMatchObject({ state: 'Idle', intentRevision: 0 });
+  await expectIndexesToBeRight(world);
 });

@@ -1,6 +1,6 @@
 import type { Clock } from '../../ports/clock.ts';
 import type { Random } from '../../ports/random.ts';
-import { applyBatch, type BatchResult } from '../engine/batch.ts';
+import { applyBatch, joinWriteSets, type BatchResult } from '../engine/batch.ts';
 import { CommitHistory } from '../engine/commit-history.ts';
 import { CommitQueue } from '../engine/commit-queue.ts';
 import type { Commit, CommitRequest } from '../engine/commit-request.ts';
@@ -161,10 +161,10 @@ export class EmbeddedEngine implements Engine {
       writer: this.#writer,
       unsafeWithoutConflictCheck: this.#unsafeWithoutConflictCheck,
     });
-    if (result.writes === undefined) return result;
+    if (result.writes.length === 0) return result;
     this.#knownThrough = version;
     if (this.#hasPeers) {
-      this.#log.append(version, result.writes);
+      this.#log.append(version, joinWriteSets(result.writes));
       writeState(this.#tables, { ...state, version, logCompleteAfter: this.#log.prune(state) });
       this.#checkPeers();
     } else {
@@ -184,8 +184,8 @@ export class EmbeddedEngine implements Engine {
     }
     for (const { queued, error } of result.refused) queued.reject(error);
     for (const { queued, commit } of result.committed) queued.resolve(commit);
-    if (result.writes === undefined) return;
-    this.watches.afterCommit(result.writes);
+    if (result.writes.length === 0) return;
+    for (const writes of result.writes) this.watches.afterCommit(writes);
     if (this.#roster.some(({ id, isWatching }) => isWatching && id !== this.#sessions.id)) this.#bell.ring();
   }
 

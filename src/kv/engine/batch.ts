@@ -19,8 +19,8 @@ export interface QueuedCommit extends CommitRequest {
 export interface BatchResult {
   readonly committed: readonly { readonly queued: QueuedCommit; readonly commit: Commit }[];
   readonly refused: readonly { readonly queued: QueuedCommit; readonly error: KeyValueError }[];
-  /** All that the batch wrote; undefined when everything was refused. */
-  readonly writes: WriteSet | undefined;
+  /** What each of the committed ones wrote; empty when everything was refused. */
+  readonly writes: readonly WriteSet[];
 }
 
 export interface BatchOptions {
@@ -39,7 +39,7 @@ export function applyBatch(batch: readonly QueuedCommit[], options: BatchOptions
   const { version, history, writer } = options;
   const committed: { queued: QueuedCommit; commit: Commit }[] = [];
   const refused: { queued: QueuedCommit; error: KeyValueError }[] = [];
-  const written: WriteSet[] = [];
+  const writes: WriteSet[] = [];
   for (const queued of batch) {
     const error = options.unsafeWithoutConflictCheck ? undefined : refusal(queued, history);
     if (error !== undefined) {
@@ -48,12 +48,12 @@ export function applyBatch(batch: readonly QueuedCommit[], options: BatchOptions
     }
     const commit = { version, order: committed.length };
     const stampedKeys = queued.writes.apply(writer, encodeVersionstamp(version, commit.order));
-    const writes = writeSetOf(queued.writes, stampedKeys);
-    history.add(createCommittedWrites(version, writes));
-    written.push(writes);
+    const written = writeSetOf(queued.writes, stampedKeys);
+    history.add(createCommittedWrites(version, written));
+    writes.push(written);
     committed.push({ queued, commit });
   }
-  return { committed, refused, writes: written.length === 0 ? undefined : joinWriteSets(written) };
+  return { committed, refused, writes };
 }
 
 /** Why a transaction may not commit, as far as `history` knows; undefined when it may. */
@@ -76,7 +76,8 @@ function writeSetOf(writes: WriteBuffer, stampedKeys: readonly Key[]): WriteSet 
   return { keys: [...keys, ...stampedKeys].sort(compareKeys), ranges };
 }
 
-function joinWriteSets(sets: readonly WriteSet[]): WriteSet {
+/** One set out of those of a batch, for whoever keeps it: sorting thousands of keys is not free. */
+export function joinWriteSets(sets: readonly WriteSet[]): WriteSet {
   const [only] = sets;
   if (sets.length === 1 && only !== undefined) return only;
   const keys = new Set<Key>();

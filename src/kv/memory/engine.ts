@@ -73,10 +73,10 @@ export class MemoryEngine implements Engine {
         writer: editor,
         unsafeWithoutConflictCheck: this.#unsafeWithoutConflictCheck,
       });
-      if (writes !== undefined) {
+      if (writes.length > 0) {
         this.#data = editor.finish();
         this.#version = version;
-        this.watches.afterCommit(writes);
+        for (const written of writes) this.watches.afterCommit(written);
       }
       for (const { queued, error } of refused) queued.reject(error);
       for (const { queued, commit } of committed) queued.resolve(commit);
