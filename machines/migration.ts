@@ -218,6 +218,8 @@ export const migrationMachine = machine.createMachine({
         input: modelOf,
         onDone: [
           { guard: ({ event }) => event.output.type === 'completed', target: 'done' },
+          // A step of a chain of versions: the next one is a migration of its own.
+          { guard: ({ event }) => event.output.type === 'partial', target: 'acquiringLease' },
           ...commonAnswers,
         ],
         onError: 'recovering',

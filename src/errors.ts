@@ -96,6 +96,11 @@ export const errorCodes = {
     'A model needs migration and none of the four handlers is given for it.',
     'Add a migrationHandler for the model, or make the change compatible; the message lists every reason.',
   ),
+  MIGRATION_STEP_MISSING: migration(
+    false,
+    'The migrations of a model do not lead from the stored version to the configured one.',
+    'Add the step that the message asks for; nothing was written.',
+  ),
   MIGRATION_CYCLE: migration(
     false,
     'Models depend on each other in a circle.',

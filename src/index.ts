@@ -35,6 +35,8 @@ export type {
   LeaseRequest,
   MigrationLease,
 } from './migration/lease.ts';
+export { step } from './migration/step-spec.ts';
+export type { MigrationStep, StepOptions } from './migration/step-spec.ts';
 export { MigrationOutcome } from './migration/outcome.ts';
 export type { QuarantinedRecord, QuarantineRetry } from './migration/quarantine.ts';
 export type { RetryPolicy } from './migration/retry.ts';

@@ -9,7 +9,7 @@ import type {
   VerifySetup,
 } from '../src/records/chunk-verify.ts';
 import { compileVerification } from '../src/records/chunk-verify.ts';
-import { loadTransform } from '../src/records/load-transform.ts';
+import { loadTransforms } from '../src/records/load-transform.ts';
 import type { ChunkInput, ChunkResult, TransformSetup } from '../src/records/transform-setup.ts';
 
 /**
@@ -41,12 +41,12 @@ export default async function transform(task: TransformTask): Promise<TransformA
   try {
     switch (task.kind) {
       case 'check':
-        await loadTransform(task.setup);
+        await loadTransforms(task.setup);
         return { kind: 'checked' };
       case 'transform': {
         const { setup } = task;
         const chunkTransform = await transforms.get(setup.id, async () =>
-          compileTransform(setup, (await loadTransform(setup))?.transform),
+          compileTransform(setup, ...(await loadTransforms(setup)).map((found) => found?.transform)),
         );
         const startMs = performance.now();
         const result = chunkTransform(task.chunk);

@@ -102,18 +102,20 @@ async function prepareOwnership(
   migration: ModelMigration,
   grant: LeaseGrant,
 ): Promise<Prepared | NotAcquired> {
-  const { model } = migration;
+  const { keys } = migration.configured;
   const [stored, state, touched] = await Promise.all([
-    readStoredModel(tx, model.keys),
-    readState(tx, model.keys),
-    tx.get(model.keys.touched),
+    readStoredModel(tx, keys),
+    readState(tx, keys),
+    tx.get(keys.touched),
   ]);
-  const plan = planModel(stored, model);
+  const plan = planModel(stored, migration.configured);
   if (stored === undefined || plan.type === 'publish') return { type: 'publish' };
   if (plan.type === 'none') return { type: 'nothingToDo' };
   if (plan.type === 'targetChanged') {
     return { type: 'halted', as: 'failed', error: targetChanged(migration, plan.runningMigrationId) };
   }
+  migration.model = plan.target;
+  migration.handlers = migration.handlersFor(plan.target, stored.current.version);
   const existing = state?.migrationId === plan.migrationId ? state : undefined;
   const halt = existing === undefined ? undefined : haltOf(existing);
   if (halt !== undefined) return { type: 'halted', as: halt };

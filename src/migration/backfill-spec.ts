@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { MigrationException } from '../errors.ts';
+import type { DefinitionData } from '../model/data.ts';
 import type { Transform, TransformDefinition } from '../model/transform.ts';
 import { isTransform } from '../model/transform.ts';
 
@@ -45,10 +46,44 @@ export interface Backfill {
         /** What `defineTransform` knows of it. */
         readonly definition?: TransformDefinition;
       }
-    | { readonly type: 'unchanged' };
+    | { readonly type: 'unchanged' }
+    | { readonly type: 'composed'; readonly legs: readonly BackfillLeg[] };
   readonly accepts: readonly string[] | undefined;
   readonly onPoison: 'fail' | 'quarantine';
   readonly maxQuarantined: number;
+}
+
+/** One of several transforms that a record goes through in one pass. */
+export interface BackfillLeg {
+  readonly work: Exclude<Backfill['work'], { readonly type: 'composed' }>;
+  /** What it makes records of. */
+  readonly target: { readonly version: string; readonly data: DefinitionData };
+}
+
+/** Several backfills as one: a record goes through all of them, and is written once. */
+export function composeBackfills(
+  steps: readonly { readonly backfill: Backfill; readonly target: BackfillLeg['target'] }[],
+): Backfill {
+  const [first] = steps;
+  if (first === undefined) throw new Error('there is nothing to compose');
+  const legs = steps.map(({ backfill: { work }, target }) => {
+    if (work.type === 'composed') throw new Error('what is composed already cannot be a leg');
+    return { work, target };
+  });
+  return Object.freeze({
+    kind: 'backfill',
+    work: { type: 'composed' as const, legs },
+    accepts: first.backfill.accepts,
+    onPoison: first.backfill.onPoison,
+    maxQuarantined: first.backfill.maxQuarantined,
+  });
+}
+
+/** Whether backfills can be one: all of them on a thread, or all in place, with one policy. */
+export function areComposable(backfills: readonly Backfill[]): boolean {
+  const ways = new Set(backfills.map(({ work }) => work.type).filter((type) => type !== 'unchanged'));
+  const policies = new Set(backfills.map(({ onPoison, maxQuarantined }) => `${onPoison} ${maxQuarantined}`));
+  return ways.size <= 1 && policies.size === 1;
 }
 
 const defaultMaxQuarantined = 100;
@@ -95,7 +130,7 @@ function urlOf(module: unknown): URL {
 }
 
 /** Tells one transform from another: nodes that have different ones must not move records of the same migration. */
-export function transformHash({ work }: Backfill): string {
+export function transformHash({ work }: Pick<Backfill, 'work'>): string {
   const hash = createHash('sha256');
   switch (work.type) {
     case 'module':
@@ -104,6 +139,9 @@ export function transformHash({ work }: Backfill): string {
       return hash.update(work.transform.toString()).digest('hex');
     case 'unchanged':
       return 'unchanged';
+    case 'composed':
+      for (const leg of work.legs) hash.update(transformHash({ work: leg.work }));
+      return hash.digest('hex');
   }
 }
 

@@ -55,7 +55,7 @@ export function createMigrationEffects(migrations: ReadonlyMap<number, ModelMigr
     },
     publish: (input) => {
       const migration = find(input);
-      return owning(migration, (held) => publishMigration(migration, held), 'releaseWhenDone');
+      return owning(migration, (held) => publishStep(migration, held), 'releaseWhenDone');
     },
     waitForRetry: async (input) => {
       const migration = find(input);
@@ -71,7 +71,7 @@ export function createMigrationEffects(migrations: ReadonlyMap<number, ModelMigr
 }
 
 async function acquire(migration: ModelMigration): Promise<AcquireResult> {
-  const { runtime, model, stop } = migration;
+  const { runtime, stop } = migration;
   let isRejectionAudited = false;
   for (;;) {
     if (stop.aborted) return { type: 'stopped' };
@@ -86,7 +86,7 @@ async function acquire(migration: ModelMigration): Promise<AcquireResult> {
         return { type: 'granted', goOn: phaseCompleted ? phaseAfter(phase) : phase };
       }
       case 'publish':
-        await runtime.database.transact((tx) => publishIfCompatible(tx, model));
+        await runtime.database.transact((tx) => publishIfCompatible(tx, migration.configured));
         continue;
       case 'nothingToDo':
         standsWell(migration);
@@ -121,7 +121,7 @@ async function owning<T extends StepResult | { readonly type: 'over' }>(
     const isOver =
       result.type === 'halted' ||
       result.type === 'stopped' ||
-      (result.type === 'completed' && whenCompleted === 'releaseWhenDone');
+      (whenCompleted === 'releaseWhenDone' && (result.type === 'completed' || result.type === 'partial'));
     if (isOver) await letGo(migration);
     return result;
   } catch (error) {
@@ -131,6 +131,13 @@ async function owning<T extends StepResult | { readonly type: 'over' }>(
     await letGo(migration);
     return { type: 'leaseLost' };
   }
+}
+
+/** `partial`: a step of a chain of versions is published, and there are others. */
+async function publishStep(migration: ModelMigration, held: HeldMigration): Promise<StepResult> {
+  const result = await publishMigration(migration, held);
+  if (result.type !== 'completed' || migration.model === migration.configured) return result;
+  return { type: 'partial' };
 }
 
 /** Releases the lease. A release that fails is made up for by the lease's end. */
@@ -180,7 +187,7 @@ async function waitForResume(migration: ModelMigration): Promise<WaitResult> {
       ]);
       if (migration.trouble === undefined) return isHalted(state) ? undefined : true;
       // It failed in this process alone: an operator's word, or another state of things, is worth another try.
-      const plan = `${planModel(stored, model).type} ${stored?.fence.schemaEpoch ?? 0} ${owner?.token ?? ''}`;
+      const plan = `${planModel(stored, migration.configured).type} ${stored?.fence.schemaEpoch ?? 0} ${owner?.token ?? ''}`;
       seenIntent ??= intent?.revision ?? 0;
       seenPlan ??= plan;
       return (intent?.revision ?? 0) > seenIntent || plan !== seenPlan ? true : undefined;

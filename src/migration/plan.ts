@@ -1,7 +1,7 @@
 import type { Transaction } from '../kv/kv.ts';
 import type { ModelComparison, Reason } from '../model/compare.ts';
 import { compareModels } from '../model/compare.ts';
-import type { ConfiguredModel } from '../records/configured-model.ts';
+import type { ConfiguredModel, ConfiguredStep } from '../records/configured-model.ts';
 import type { StoredDefinition } from '../records/definitions.ts';
 import { readDefinitions } from '../records/definitions.ts';
 import type { Fence } from '../records/fence.ts';
@@ -23,15 +23,22 @@ export type ModelPlan =
   /** Nothing: equal, or the program is older than the database and leads nothing. */
   | { readonly type: 'none'; readonly olderProgram: boolean }
   /** The definition is published as it is, new indexes as being built; no record changes. */
-  | { readonly type: 'publish'; readonly comparison: ModelComparison }
+  | { readonly type: 'publish'; readonly comparison: ModelComparison; readonly target: ConfiguredModel }
   /** Entries of published indexes are filled while requests go on. */
-  | { readonly type: 'index'; readonly migrationId: string; readonly indexes: readonly string[] }
+  | {
+      readonly type: 'index';
+      readonly migrationId: string;
+      readonly indexes: readonly string[];
+      readonly target: ConfiguredModel;
+    }
   | {
       readonly type: 'migrate';
       readonly migrationId: string;
       readonly reasons: readonly Reason[];
       /** Names of the indexes that are filled under a new id. */
       readonly indexes: readonly string[];
+      /** The configured model, or the next one on the way to it. */
+      readonly target: ConfiguredModel;
     }
   /** A migration to another definition is half-way done: only its own program, or a reset, leads out. */
   | { readonly type: 'targetChanged'; readonly runningMigrationId: string };
@@ -52,8 +59,44 @@ export async function readStoredModel(tx: Transaction, keys: ModelKeys): Promise
   return { fence, current, definitions };
 }
 
+/** What is next for a model: of a chain of versions, the next step that has to be taken by itself. */
 export function planModel(stored: StoredModel | undefined, model: ConfiguredModel): ModelPlan {
-  if (stored === undefined) return { type: 'publish', comparison: { type: 'NewModel' } };
+  const direct = planTarget(stored, model);
+  if (stored === undefined || (direct.type !== 'migrate' && direct.type !== 'targetChanged')) return direct;
+  const next = nextTarget(stored, model);
+  return next === model ? direct : planTarget(stored, next);
+}
+
+function nextTarget({ fence, current, definitions }: StoredModel, model: ConfiguredModel): ConfiguredModel {
+  const half = fence.target === null ? undefined : definitions.get(fence.target.schemaId)?.hash;
+  const begun = model.steps.find((step) => step.model.hash === half)?.model;
+  if (begun !== undefined || half === model.hash) return begun ?? model;
+  const path = pathTo(model, current.version);
+  const [first] = path ?? [];
+  if (path === undefined || first === undefined || isComposed(path)) return model;
+  return first.model;
+}
+
+/** The steps from a version to the configured one, in order; undefined where one is missing. */
+export function pathTo(model: ConfiguredModel, version: string): readonly ConfiguredStep[] | undefined {
+  const path: ConfiguredStep[] = [];
+  let at = version;
+  while (at !== model.data.version) {
+    const next = model.steps.find((step) => step.from === at && !path.includes(step));
+    if (next === undefined) return undefined;
+    path.push(next);
+    at = next.model.data.version;
+  }
+  return path;
+}
+
+/** Whether these steps are taken in one pass over the records. */
+export function isComposed(path: readonly ConfiguredStep[]): boolean {
+  return path.length > 1 && path.every(({ isComposable }) => isComposable);
+}
+
+function planTarget(stored: StoredModel | undefined, model: ConfiguredModel): ModelPlan {
+  if (stored === undefined) return { type: 'publish', comparison: { type: 'NewModel' }, target: model };
   const { fence, current, definitions } = stored;
   const earlier = [...definitions.values()].filter(
     ({ published, schemaId }) => published && schemaId !== current.schemaId,
@@ -69,21 +112,27 @@ export function planModel(stored: StoredModel | undefined, model: ConfiguredMode
   const migrationId = migrationIdOf(current, model);
   switch (comparison.type) {
     case 'NewModel':
-      return { type: 'publish', comparison };
+      return { type: 'publish', comparison, target: model };
     case 'OnlySafeAdds':
     case 'NewIndexesOnExistingProperties':
-      if (fence.state === 'ready') return { type: 'publish', comparison };
-      return { type: 'migrate', migrationId, reasons: [mixedRecords], indexes: [] };
+      if (fence.state === 'ready') return { type: 'publish', comparison, target: model };
+      return { type: 'migrate', migrationId, reasons: [mixedRecords], indexes: [], target: model };
     case 'OlderProgram':
       return { type: 'none', olderProgram: true };
     case 'UpToDate': {
       if (fence.state === 'migrating') return { type: 'none', olderProgram: true };
       const building = current.indexes.filter(({ state }) => state === 'building').map(({ name }) => name);
       if (building.length === 0) return { type: 'none', olderProgram: false };
-      return { type: 'index', migrationId, indexes: building };
+      return { type: 'index', migrationId, indexes: building, target: model };
     }
     case 'NeedsMigration':
-      return { type: 'migrate', migrationId, reasons: comparison.reasons, indexes: comparison.indexes };
+      return {
+        type: 'migrate',
+        migrationId,
+        reasons: comparison.reasons,
+        indexes: comparison.indexes,
+        target: model,
+      };
   }
 }
 

@@ -2,24 +2,51 @@ import { MigrationException } from '../errors.ts';
 import { isKeyChanged } from '../model/compare.ts';
 import type { Reason } from '../model/compare.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
+import type { MigrationHandlers } from './handlers.ts';
 import { hasHandler, isBackfill } from './handlers.ts';
 import type { StoredModel } from './plan.ts';
+import { pathTo } from './plan.ts';
 import type { ModelMigration } from './runtime.ts';
 
 /** What is refused before any lease is taken or key written. */
 
 export interface NeedyModel {
-  readonly migration: Pick<ModelMigration, 'model' | 'handlers'>;
+  readonly target: ConfiguredModel;
+  readonly handlers: MigrationHandlers;
   readonly reasons: readonly Reason[];
+}
+
+/**
+ * A chain of versions that does not reach the configured one from the stored one.
+ *
+ * @throws MigrationException MIGRATION_STEP_MISSING with the path that was looked for
+ */
+export function refuseMissingStep(model: ConfiguredModel, { fence, current }: StoredModel): void {
+  if (model.steps.length === 0 || fence.target !== null) return;
+  if (pathTo(model, current.version) !== undefined) return;
+  const reached = [current.version];
+  for (;;) {
+    const next = model.steps.find(({ from }) => from === reached.at(-1))?.model.data.version;
+    if (next === undefined || reached.includes(next)) break;
+    reached.push(next);
+  }
+  const path = `${reached.join(' -> ')} -> ? -> ${model.data.version}`;
+  throw new MigrationException(
+    'MIGRATION_STEP_MISSING',
+    `${model.name} is stored at version ${current.version}, and its migrations lead no further than ` +
+      `${path}: a step from ${reached.at(-1) ?? ''} is missing. Nothing was written.`,
+    { details: { modelId: model.id, modelName: model.name, reached, wanted: model.data.version } },
+  );
 }
 
 /** @throws MigrationException MIGRATION_HANDLER_MISSING with every reason of every such model at once */
 export function refuseMissingHandlers(needy: readonly NeedyModel[]): void {
-  const missing = needy.filter(({ migration }) => !hasHandler(migration.handlers));
+  const missing = needy.filter(({ handlers }) => !hasHandler(handlers));
   if (missing.length === 0) return;
-  const models = missing.map(({ migration: { model }, reasons }) => ({
-    modelId: model.id,
-    modelName: model.name,
+  const models = missing.map(({ target, reasons }) => ({
+    modelId: target.id,
+    modelName: target.name,
+    version: target.data.version,
     reasons,
   }));
   const texts = models.map(

@@ -11,12 +11,12 @@ export async function publishIfCompatible(tx: Transaction, model: ConfiguredMode
   const stored = await readStoredModel(tx, model.keys);
   const plan = planModel(stored, model);
   if (plan.type !== 'publish') return false;
+  const { comparison, target } = plan;
   if (stored === undefined) {
-    publishNew(tx, model);
+    publishNew(tx, target);
     return true;
   }
-  const { comparison } = plan;
   const refill = comparison.type === 'NewIndexesOnExistingProperties' ? comparison.indexes : [];
-  await publishChange(tx, model, stored, refill);
+  await publishChange(tx, target, stored, refill);
   return true;
 }

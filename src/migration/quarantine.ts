@@ -15,6 +15,7 @@ import { behindRecord, clearRecord, getRecords, partCountOf } from '../records/r
 import type { ChunkInput, ChunkResult, TransformSetup } from '../records/transform-setup.ts';
 import { TupleReader } from '../records/tuple.ts';
 import type { Backfill } from './backfill-spec.ts';
+import { hasModule, inlineTransforms, legsOf } from './passes/transform-setups.ts';
 import type { StoredModel } from './plan.ts';
 import { readStoredModel } from './plan.ts';
 import type { MigrationRuntime, TransformPool } from './runtime.ts';
@@ -76,20 +77,17 @@ export async function listQuarantined(
 export async function retryQuarantined(
   runtime: MigrationRuntime,
   model: ConfiguredModel,
-  spec: Backfill | undefined,
+  specFor: (fromVersion: string) => Backfill | undefined,
 ): Promise<QuarantineRetry> {
   const { database } = runtime;
   const stored = await database.transact((tx) => readPublished(tx, model));
-  if (spec === undefined) {
-    throw new MigrationException('TRANSFORM_INVALID', `This program has no transform for ${model.name}.`);
-  }
   const left: QuarantinedRecord[] = [];
   let restored = 0;
   let from = rangeOf(model.keys.quarantine).begin;
   for (;;) {
     const page = await database.transact((tx) => readRows(tx, model, from, pageRows));
     for (const found of page) {
-      const failure = await retryRow(runtime, model, stored, spec, found);
+      const failure = await retryRow(runtime, model, stored, specFor, found);
       if (failure === undefined) restored += 1;
       else left.push(described(found.migrationId, found.recordKey, failure));
     }
@@ -131,9 +129,17 @@ async function retryRow(
   runtime: MigrationRuntime,
   model: ConfiguredModel,
   stored: StoredModel,
-  spec: Backfill,
+  specFor: (fromVersion: string) => Backfill | undefined,
   { key, recordKey, row }: FoundRow,
 ): Promise<Pick<QuarantineRow, 'code' | 'message'> | undefined> {
+  const version = versionOf(stored, row.bytes);
+  const spec = specFor(version);
+  if (spec === undefined) {
+    throw new MigrationException(
+      'TRANSFORM_INVALID',
+      `This program has no transform for ${model.name} ${version}.`,
+    );
+  }
   try {
     const moved = await transformed(runtime, model, stored, spec, recordKey, row);
     if ('code' in moved) return moved;
@@ -170,7 +176,7 @@ async function transformed(
   const setup: TransformSetup = {
     id: random.id(),
     modelName: model.name,
-    module: spec.work.type === 'module' ? spec.work.url : undefined,
+    ...legsOf(spec, stored.current.schemaId),
     stored: source === undefined ? [] : [{ ...source, schemaId: schemaIdOf(bytes) }],
     target: { schemaId: stored.current.schemaId, version: model.data.version, data: model.data },
     references: model.references,
@@ -182,9 +188,9 @@ async function transformed(
     quarantinePrefix: nowhere,
   };
   const chunk: ChunkInput = { records: packRecords([{ key: recordKey, value: bytes }], 0) };
-  const inline = spec.work.type === 'inline' ? spec.work.transform : undefined;
-  const { failures, mutations } =
-    setup.module === undefined ? compileTransform(setup, inline)(chunk) : await inPool(pool, setup, chunk);
+  const { failures, mutations } = hasModule(setup)
+    ? await inPool(pool, setup, chunk)
+    : compileTransform(setup, ...(inlineTransforms(spec) ?? []))(chunk);
   const [failure] = failures;
   if (failure !== undefined) return { code: failure.code, message: failure.message };
   const all = [...readMutations(mutations)];
@@ -208,6 +214,16 @@ function sourceOf({ definitions }: StoredModel, schemaId: number): StoredDefinit
     (other) => other.published && other.lineage === own.lineage,
   );
   return lineage.reduce((last, other) => (other.schemaId > last.schemaId ? other : last), own);
+}
+
+/** Empty for bytes that are none of any definition. */
+function versionOf(stored: StoredModel, bytes: Uint8Array): string {
+  try {
+    return sourceOf(stored, schemaIdOf(bytes))?.version ?? '';
+  } catch (error) {
+    if (error instanceof GodwitException) return '';
+    throw error;
+  }
 }
 
 function described(

@@ -63,9 +63,15 @@ export interface ModelMigration {
   /** As planned when the store was opened. */
   readonly migrationId: string;
   readonly runtime: MigrationRuntime;
-  readonly model: ConfiguredModel;
+  /** As the program has it. */
+  readonly configured: ConfiguredModel;
+  /** What the migration under way leads to: the configured model, or an earlier one of its chain of versions. */
+  model: ConfiguredModel;
   readonly forms: StoredForms;
-  readonly handlers: MigrationHandlers;
+  /** Of the migration under way. */
+  handlers: MigrationHandlers;
+  /** The handlers that lead from a stored version to a model. */
+  readonly handlersFor: (target: ConfiguredModel, fromVersion: string) => MigrationHandlers;
   /** Aborted when this process shall stop working on it, at the next boundary. */
   readonly stop: AbortSignal;
   /** The ownership, from the acquiring transaction to release or loss. */

@@ -10,7 +10,8 @@ import type { IndexEntry } from './index-entries.ts';
 import type { KeyCodec } from './key-codec.ts';
 import { createKeyCodec } from './key-codec.ts';
 import type { MoveRecord } from './move-record.ts';
-import { createMoveRecord, RecordRefused } from './move-record.ts';
+import { createMoveChain } from './move-chain.ts';
+import { RecordRefused } from './move-record.ts';
 import { encodeQuarantineRow } from './quarantine-row.ts';
 import type { DecodedRecord, RecordCodec, UnknownValues } from './record-codec.ts';
 import { checkRecordSize, createRecordCodec, schemaIdOf } from './record-codec.ts';
@@ -30,10 +31,13 @@ export type ChunkTransform = (chunk: ChunkInput) => ChunkResult;
  * Compiles a setup. A record that is under the target definition already is never transformed again. One that does
  * not go through yields no mutations but those of its quarantine.
  *
- * @param transform absent: records are carried over by property number
+ * @param transforms of each leg, that to the target last; undefined: records are carried over by property number
  */
-export function compileTransform(setup: TransformSetup, transform: Transform | undefined): ChunkTransform {
-  const compiled = compile(setup, transform);
+export function compileTransform(
+  setup: TransformSetup,
+  ...transforms: readonly (Transform | undefined)[]
+): ChunkTransform {
+  const compiled = compile(setup, transforms);
   return (chunk) => new ChunkRun(compiled, chunk).run();
 }
 
@@ -54,7 +58,7 @@ interface Compiled {
   readonly movedEntries: EntriesOf;
 }
 
-function compile(setup: TransformSetup, transform: Transform | undefined): Compiled {
+function compile(setup: TransformSetup, transforms: readonly (Transform | undefined)[]): Compiled {
   const targetCodec = createRecordCodec(setup.target.data);
   return {
     setup,
@@ -64,7 +68,7 @@ function compile(setup: TransformSetup, transform: Transform | undefined): Compi
         {
           codec: createRecordCodec(from.data),
           entries: createStoredEntries(setup, from.data),
-          move: createMoveRecord(setup, from, targetCodec, transform),
+          move: createMoveChain(setup, from, targetCodec, transforms),
         },
       ]),
     ),

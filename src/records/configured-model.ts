@@ -21,6 +21,8 @@ export interface ConfiguredModel {
   readonly codec: RecordCodec;
   readonly keyCodec: KeyCodec;
   readonly check: RecordCheck;
+  /** The way that older databases take to this definition, where it is not one step. */
+  readonly steps: readonly ConfiguredStep[];
   /** @throws RequestException RECORD_INVALID, KEY_TOO_LARGE */
   acceptRecord(record: unknown): AcceptedRecord;
   /**
@@ -29,6 +31,16 @@ export interface ConfiguredModel {
    * @throws RequestException RECORD_INVALID, KEY_TOO_LARGE
    */
   acceptKey(key: unknown): Buffer;
+}
+
+/** One step of a chain of versions. */
+export interface ConfiguredStep {
+  /** The version that a database is at. */
+  readonly from: string;
+  /** What it is brought to; of the last step the configured model itself. */
+  readonly model: ConfiguredModel;
+  /** Whether it may be taken together with its neighbours, in one pass over the records. */
+  readonly isComposable: boolean;
 }
 
 /** A record that has been validated. */
@@ -48,6 +60,7 @@ export function createConfiguredModel(
   { id, data, hash }: ModelIdentity,
   keys: ModelKeys,
   references: ReferenceKeys,
+  steps: (self: ConfiguredModel) => readonly ConfiguredStep[] = () => [],
 ): ConfiguredModel {
   const keyCodec = createKeyCodec(data, references);
   const check = createRecordCheck(data, references);
@@ -60,7 +73,7 @@ export function createConfiguredModel(
       { details: { model: data.name, bytes, maxBytes: keyValueLimits.keyBytes } },
     );
   };
-  return {
+  const model: Omit<ConfiguredModel, 'steps'> & { steps: readonly ConfiguredStep[] } = {
     id,
     name: data.name,
     data,
@@ -78,7 +91,10 @@ export function createConfiguredModel(
       check.key(key);
       return checkKeySize(keyCodec.encode(key));
     },
+    steps: [],
   };
+  model.steps = steps(model);
+  return model;
 }
 
 /** The prefix grows by a byte now and then: a key that is accepted once stays acceptable. */

@@ -26,6 +26,32 @@ export async function loadTransform(setup: TransformSetup): Promise<TransformDef
   return transform;
 }
 
+/**
+ * The transforms of all legs of a setup, that to the target last.
+ *
+ * @throws MigrationException TRANSFORM_INVALID
+ */
+export async function loadTransforms(
+  setup: TransformSetup,
+): Promise<readonly (TransformDefinition | undefined)[]> {
+  return Promise.all(legSetups(setup).map((leg) => loadTransform(leg)));
+}
+
+/** Each leg of a setup as a setup of its own, from the definition before it. */
+export function legSetups(setup: TransformSetup): readonly TransformSetup[] {
+  const legs = [...(setup.via ?? []), { target: setup.target, module: setup.module }];
+  return legs.map(({ target, module }, at) => {
+    const before = legs[at - 1];
+    return {
+      ...setup,
+      via: undefined,
+      stored: before === undefined ? setup.stored : [before.target],
+      target,
+      module,
+    };
+  });
+}
+
 /** @throws MigrationException TRANSFORM_INVALID for a transform of other definitions than the setup's */
 export function checkTransform(setup: TransformSetup, { source, target }: TransformDefinition): void {
   const { modelName } = setup;

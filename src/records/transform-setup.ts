@@ -14,6 +14,8 @@ export interface TransformSetup {
   /** Every definition that a record may have been written under, the target left out. */
   readonly stored: readonly SetupDefinition[];
   readonly target: SetupDefinition;
+  /** Definitions that a record goes through on its way to the target, each by a transform of its own. Default none. */
+  readonly via?: readonly SetupLeg[] | undefined;
   readonly references: ReferenceKeys;
   /** What the records lie under now. */
   readonly sourcePrefix: Uint8Array;
@@ -31,6 +33,12 @@ export interface SetupDefinition {
   readonly schemaId: number;
   readonly version: string;
   readonly data: DefinitionData;
+}
+
+export interface SetupLeg {
+  readonly target: SetupDefinition;
+  /** As in the setup. */
+  readonly module?: string | undefined;
 }
 
 /** An index of the target that the chunks maintain. */

@@ -6,6 +6,7 @@ import { auditLine, trimAuditEvents } from '../migration/audit.ts';
 import { readMetrics } from '../migration/counters.ts';
 import type { MigrationEventHub } from '../migration/events.ts';
 import { createMigrationEventHub } from '../migration/events.ts';
+import type { MigrationHandlers } from '../migration/handlers.ts';
 import { FoundationDBMigrationLease } from '../migration/lease.ts';
 import type { MigrationNode } from '../migration/node-host.ts';
 import { readStatusIn } from '../migration/read-status.ts';
@@ -19,8 +20,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { ProcessPort } from '../ports/process.ts';
 import type { Random } from '../ports/random.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
-import { createConfiguredModel } from '../records/configured-model.ts';
-import { createStoreKeys } from '../records/keys.ts';
+import type { StoreKeys } from '../records/keys.ts';
 import { sweepGarbage } from '../records/garbage.ts';
 import { createSilentLogger } from '../telemetry/logger.ts';
 import { createMigrationMeters, silentMeters } from '../telemetry/meters.ts';
@@ -58,6 +58,12 @@ export interface StoreCore {
   /** @throws ModelException MODEL_UNKNOWN */
   readonly modelById: (modelId: number) => ConfiguredModel;
   readonly assertOpen: () => void;
+  /** The handlers that lead a model from a stored version to one of its definitions. */
+  readonly handlersFor: (
+    model: ConfiguredModel,
+    target: ConfiguredModel,
+    fromVersion: string,
+  ) => MigrationHandlers;
   /** Clears in the background what publications left behind. */
   sweep(model: ConfiguredModel): void;
   node: MigrationNode | undefined;
@@ -69,15 +75,18 @@ export interface CoreParts {
   readonly options: CheckedOptions;
   readonly database: KeyValueDatabase;
   readonly resolved: ResolvedModels;
+  /** The resolved ones, by id ascending. */
+  readonly models: readonly ConfiguredModel[];
+  readonly keys: StoreKeys;
   readonly order: ModelOrder;
   readonly ports: Ports;
+  readonly handlersFor: StoreCore['handlersFor'];
   readonly createContextStore: (core: StoreCore) => MigrationRuntime['createContextStore'];
 }
 
 export function createCore(parts: CoreParts): StoreCore {
-  const { options, database, resolved, order, ports } = parts;
+  const { options, database, resolved, models, keys, order, ports } = parts;
   const { clock, random, process } = ports;
-  const keys = createStoreKeys(options.subspace);
   const session = random.id();
   process.sessions.add(session);
   const ownPool = options.pool === undefined ? useSharedPool() : undefined;
@@ -94,9 +103,6 @@ export function createCore(parts: CoreParts): StoreCore {
   const lastStatus = new Map<number, MigrationStatus>();
   const sweeping = new Set<Promise<void>>();
 
-  const models = resolved.models.map((model) =>
-    createConfiguredModel(model, keys.model(model.id), resolved.referenceKeys),
-  );
   const byId = new Map(models.map((model) => [model.id, model]));
   const byDefinition = new Map(resolved.models.map(({ definition, id }) => [definition, byId.get(id)]));
 
@@ -207,6 +213,7 @@ export function createCore(parts: CoreParts): StoreCore {
       return model;
     },
     assertOpen,
+    handlersFor: parts.handlersFor,
     sweep(model) {
       if (closing.signal.aborted) return;
       const swept = sweepGarbage(database, model.keys, closing.signal).catch((error: unknown) => {

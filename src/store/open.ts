@@ -2,26 +2,17 @@ import { MigrationException, RequestException } from '../errors.ts';
 import type { KeyValueDatabase } from '../kv/kv.ts';
 import { openDatabase } from '../kv/open.ts';
 import { createMigrationEffects } from '../migration/effects.ts';
-import { isBackfill } from '../migration/handlers.ts';
 import { startMigrationNode } from '../migration/node-host.ts';
-import { createTransformSetups } from '../migration/passes/transform-setups.ts';
-import type { ModelPlan, StoredModel } from '../migration/plan.ts';
 import { planModel, readStoredModel } from '../migration/plan.ts';
-import {
-  refuseMissingHandlers,
-  refuseMixedRecords,
-  refuseReferencedKeyChange,
-} from '../migration/preflight.ts';
 import { publishIfCompatible } from '../migration/publish-model.ts';
 import { migrationIdOf, readStatus } from '../migration/read-status.ts';
 import type { ModelMigration } from '../migration/runtime.ts';
-import { createState } from '../migration/state.ts';
 import type { MigrationStatus } from '../migration/status.ts';
 import { orderModels } from '../model/order.ts';
-import { referencesOf, resolveModels } from '../model/resolve.ts';
+import { resolveModels } from '../model/resolve.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import { readGarbage } from '../records/garbage.ts';
-import { checkTransform } from '../records/load-transform.ts';
+import { createStoreKeys } from '../records/keys.ts';
 import { createStoredForms } from '../records/stored-forms.ts';
 import { ensureStoreRow, readStoreRow } from '../records/store-row.ts';
 import { haltedError } from './await-migration.ts';
@@ -31,14 +22,10 @@ import { createHandlerLookup } from './model-handlers.ts';
 import type { StoreOptions } from './options.ts';
 import { checkOptions } from './options.ts';
 import { keepReadiness } from './readiness.ts';
+import type { Survey } from './refuse-before-writing.ts';
+import { refuseBeforeWriting } from './refuse-before-writing.ts';
 import { throwIfAborted } from './request-error.ts';
-
-/** A model as `open` found it. */
-interface Survey {
-  readonly model: ConfiguredModel;
-  readonly stored: StoredModel | undefined;
-  readonly plan: ModelPlan;
-}
+import { createVersionChains } from './version-chains.ts';
 
 /** Models published in one transaction: far below its 10 MB, whatever their definitions. */
 const modelsPerTransaction = 50;
@@ -57,16 +44,22 @@ export async function openCore(
   throwIfAborted(signal);
   const resolved = resolveModels(options.dataModelsById);
   const order = orderModels(resolved.models);
+  const keys = createStoreKeys(options.subspace);
+  const chains = createVersionChains(options, resolved, keys);
   const handlersOf = createHandlerLookup(
     options,
     resolved.models.map(({ data }) => data.name),
   );
   const database = await openDatabase(options.database, ports);
-  const core = createCore({ options, database, resolved, order, ports, createContextStore });
+  const handlersFor: StoreCore['handlersFor'] = (model, target, fromVersion) =>
+    chains.handlersFor(model, target, fromVersion) ?? handlersOf(model.name);
+  const { models } = chains;
+  const parts = { options, database, resolved, models, keys, order, ports, handlersFor, createContextStore };
+  const core = createCore(parts);
   const onAbort = () => void core.close(closeTimeoutMs);
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
-    await run(core, handlersOf, database);
+    await run(core, database);
   } catch (error) {
     await core.close(closeTimeoutMs);
     throwIfAborted(signal);
@@ -80,22 +73,20 @@ export async function openCore(
 /** How long closing waits for chunks and handlers under way. A chunk has 4 s at most. */
 export const closeTimeoutMs = 10_000;
 
-async function run(
-  core: StoreCore,
-  handlersOf: ReturnType<typeof createHandlerLookup>,
-  database: KeyValueDatabase,
-): Promise<void> {
+async function run(core: StoreCore, database: KeyValueDatabase): Promise<void> {
   const { runtime, models, closing } = core;
   const { keys, random } = runtime;
   // Rows of a newer format must not be taken for damage.
   await database.transact((tx) => readStoreRow(tx, keys));
   const surveyed = await survey(core, models);
-  const migrationFor = ({ model, plan }: Survey): ModelMigration => ({
+  const migrationFor = ({ model, plan, stored }: Survey): ModelMigration => ({
     migrationId: migrationIdOf(plan) ?? model.name,
     runtime,
+    configured: model,
     model,
     forms: createStoredForms(model.keys),
-    handlers: handlersOf(model.name),
+    handlers: core.handlersFor(model, model, stored?.current.version ?? ''),
+    handlersFor: (target, fromVersion) => core.handlersFor(model, target, fromVersion),
     stop: core.stopping.signal,
     held: undefined,
     trouble: undefined,
@@ -104,18 +95,10 @@ async function run(
     recoveries: 0,
     startToTakeBack: undefined,
   });
-  await refuseBeforeWriting(surveyed, migrationFor, models);
+  await refuseBeforeWriting(core, surveyed);
 
   await database.transact((tx) => ensureStoreRow(tx, keys, random));
-  const unpublished = surveyed.filter(({ plan }) => plan.type === 'publish').map(({ model }) => model);
-  for (let at = 0; at < unpublished.length; at += modelsPerTransaction) {
-    const some = unpublished.slice(at, at + modelsPerTransaction);
-    await database.transact(async (tx) => {
-      for (const model of some) await publishIfCompatible(tx, model);
-    });
-  }
-  const published = unpublished.length === 0 ? [] : await survey(core, unpublished);
-  const all = surveyed.map((one) => published.find(({ model }) => model === one.model) ?? one);
+  const all = await publishCompatible(core, surveyed);
   const pending = core.order.order.flatMap(({ id }) =>
     all.filter(({ model, plan }) => model.id === id && plan.type !== 'none' && plan.type !== 'publish'),
   );
@@ -134,6 +117,24 @@ async function run(
   for (const model of await modelsWithGarbage(core)) core.sweep(model);
 }
 
+/** Of a chain of versions several may follow each other that only have to be published. */
+async function publishCompatible(core: StoreCore, surveyed: readonly Survey[]): Promise<readonly Survey[]> {
+  const { database } = core.runtime;
+  let all = surveyed;
+  for (;;) {
+    const unpublished = all.filter(({ plan }) => plan.type === 'publish').map(({ model }) => model);
+    if (unpublished.length === 0) return all;
+    for (let at = 0; at < unpublished.length; at += modelsPerTransaction) {
+      const some = unpublished.slice(at, at + modelsPerTransaction);
+      await database.transact(async (tx) => {
+        for (const model of some) await publishIfCompatible(tx, model);
+      });
+    }
+    const again = await survey(core, unpublished);
+    all = all.map((one) => again.find(({ model }) => model === one.model) ?? one);
+  }
+}
+
 async function survey(core: StoreCore, models: readonly ConfiguredModel[]): Promise<readonly Survey[]> {
   const stored = await core.runtime.database.transact((tx) =>
     Promise.all(models.map(({ keys }) => readStoredModel(tx, keys))),
@@ -149,63 +150,6 @@ function modelsWithGarbage({ runtime, models }: StoreCore): Promise<readonly Con
   return runtime.database.transact(async (tx) => {
     const garbage = await Promise.all(models.map(({ keys }) => readGarbage(tx, keys)));
     return models.filter((_, at) => (garbage[at]?.length ?? 0) > 0);
-  });
-}
-
-/** All that can be known to go wrong, before a key is written: the database stays as it was. */
-async function refuseBeforeWriting(
-  surveyed: readonly Survey[],
-  migrationFor: (survey: Survey) => ModelMigration,
-  models: readonly ConfiguredModel[],
-): Promise<void> {
-  const needy = surveyed.flatMap((one) => {
-    const { plan, stored, model } = one;
-    if (plan.type !== 'migrate' || stored === undefined) return [];
-    return [{ model, migration: migrationFor(one), reasons: plan.reasons, stored }];
-  });
-  refuseMissingHandlers(needy);
-  for (const { model, migration, stored } of needy) {
-    refuseReferencedKeyChange(model, stored, referringTo(model, models));
-    refuseMixedRecords(migration, stored);
-  }
-  await Promise.all(needy.map(({ migration, stored }) => refuseUnfitTransform(migration, stored)));
-}
-
-function referringTo(model: ConfiguredModel, models: readonly ConfiguredModel[]): readonly string[] {
-  return models
-    .filter((other) => other !== model)
-    .filter(({ data }) => referencesOf(data).some(({ to, weak }) => to === model.name && !weak))
-    .map(({ name }) => name);
-}
-
-/** Loads the module in a worker thread, where it will run. @throws MigrationException TRANSFORM_INVALID */
-async function refuseUnfitTransform(migration: ModelMigration, stored: StoredModel): Promise<void> {
-  const { handlers, runtime, model } = migration;
-  if (!isBackfill(handlers.backfill)) return;
-  const { fence } = stored;
-  const state = createState({
-    migrationId: migration.migrationId,
-    kind: 'migration',
-    revision: 0,
-    phase: 'Expand',
-    // Nothing is numbered yet: the records of a half-way migration to the same target have its schema id.
-    targetSchemaId: fence.target?.schemaId ?? fence.nextSchemaId,
-    targetKeySpace: fence.keySpace,
-    sourceKeySpaces: [fence.keySpace],
-    indexes: [],
-    transformHash: null,
-    intentRevision: 0,
-  });
-  const [setup] = createTransformSetups(migration, stored, state, handlers.backfill);
-  if (setup === undefined) return;
-  const { definition } = handlers.backfill.work.type === 'inline' ? handlers.backfill.work : {};
-  if (definition !== undefined) checkTransform(setup, definition);
-  if (setup.module === undefined) return;
-  const answer = await runtime.pool.run({ kind: 'check', setup });
-  if (answer.kind === 'checked') return;
-  const message = 'message' in answer ? answer.message : 'The worker answered another question.';
-  throw new MigrationException('TRANSFORM_INVALID', message, {
-    details: { modelId: model.id, modelName: model.name },
   });
 }
 

@@ -5,6 +5,7 @@ import type { MigrationAuditEventReporter } from '../migration/audit.ts';
 import type { Backfill } from '../migration/backfill-spec.ts';
 import type { MigrationHandler } from '../migration/handlers.ts';
 import type { MigrationLease } from '../migration/lease.ts';
+import type { MigrationStep } from '../migration/step-spec.ts';
 import type { RetryPolicy } from '../migration/retry.ts';
 import type { AnyModel } from '../model/define.ts';
 import type { AnyModels } from '../model/infer.ts';
@@ -44,6 +45,12 @@ export interface StoreOptions<Models extends AnyModels = AnyModels> {
   readonly migrationVerifyHandler?: HandlerOption<Models, PhaseHandler> | undefined;
   /** After verification, before publication. Default none. */
   readonly migrationContractHandler?: HandlerOption<Models, PhaseHandler> | undefined;
+
+  /** Ways from older versions to the configured ones, step by step, per model. Default none: in one step. */
+  readonly migrations?:
+    { readonly [Name in ModelNames<Models>]?: readonly MigrationStep[] | undefined } | undefined;
+  /** Whether steps that are `backfill` alone are taken together, each record moved once. Default true. */
+  readonly composeMigrationSteps?: boolean | undefined;
 
   /** How often a phase is tried before the migration fails. Default: no limit. */
   readonly migrationRetryPolicy?: RetryPolicy | undefined;
@@ -131,6 +138,18 @@ const rules: { readonly [Name in keyof Required<StoreOptions>]: Rule } = {
   migrationHandler: rule(handler.holds, 'backfill(...), a function, or an object of them by model name'),
   migrationVerifyHandler: handler,
   migrationContractHandler: handler,
+  migrations: rule(
+    (value) =>
+      isObject(value) &&
+      Object.values(value as object).every(
+        (steps) =>
+          steps === undefined ||
+          (Array.isArray(steps) &&
+            steps.every((one) => isObject(one) && Reflect.get(one, 'kind') === 'step')),
+      ),
+    'an object of arrays of steps by model name, each made by step()',
+  ),
+  composeMigrationSteps: rule(isBoolean, 'true or false'),
   migrationRetryPolicy: rule(isObject, 'an object'),
   migrationStartupBudgetMs: rule(isIn(0, Number.MAX_SAFE_INTEGER), 'a number of milliseconds from 0'),
   continueMigrationsInBackground: rule(isBoolean, 'true or false'),
@@ -169,6 +188,7 @@ const requiredOptions: readonly (keyof StoreOptions)[] = ['database', 'subspace'
 /** Options with their defaults, where those are numbers or flags. */
 export interface CheckedOptions extends StoreOptions {
   readonly storeName: string;
+  readonly composeMigrationSteps: boolean;
   readonly migrationRetryPolicy: RetryPolicy;
   readonly continueMigrationsInBackground: boolean;
   readonly migrationMaxParallelModels: number;
@@ -197,6 +217,7 @@ export function checkOptions(options: StoreOptions): CheckedOptions {
   return {
     ...options,
     storeName,
+    composeMigrationSteps: options.composeMigrationSteps ?? true,
     migrationRetryPolicy: options.migrationRetryPolicy ?? {},
     continueMigrationsInBackground: options.continueMigrationsInBackground ?? false,
     migrationMaxParallelModels: options.migrationMaxParallelModels ?? 2,

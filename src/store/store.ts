@@ -24,7 +24,6 @@ import { awaitMigration } from './await-migration.ts';
 import { createContextRequests } from './context-store.ts';
 import type { Ports, StoreCore } from './core.ts';
 import { streamEvents } from './event-stream.ts';
-import { createHandlerLookup } from './model-handlers.ts';
 import type { RequestOptions } from './model-query.ts';
 import type { ModelStore } from './model-store.ts';
 import { closeTimeoutMs, openCore } from './open.ts';
@@ -298,11 +297,12 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
    * @throws MigrationException MIGRATION_PENDING, TRANSFORM_INVALID
    */
   async retryQuarantined(modelId: number): Promise<QuarantineRetry> {
-    const { runtime, options, models } = this.#open();
+    const { runtime, handlersFor } = this.#open();
     const model = this.#core.modelById(modelId);
-    const names = models.map(({ name }) => name);
-    const { backfill } = createHandlerLookup(options, names)(model.name);
-    return retryQuarantined(runtime, model, isBackfill(backfill) ? backfill : undefined);
+    return retryQuarantined(runtime, model, (fromVersion) => {
+      const { backfill } = handlersFor(model, model, fromVersion);
+      return isBackfill(backfill) ? backfill : undefined;
+    });
   }
 
   /**

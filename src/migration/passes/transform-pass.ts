@@ -21,6 +21,7 @@ import { readRanges, totalsOf } from './ledger.ts';
 import type { ChunkAddition, Pass, PreparedChunk } from './mover.ts';
 import { nothingAdded } from './mover.ts';
 import type { ModelMigration } from '../runtime.ts';
+import { hasModule, inlineTransforms } from './transform-setups.ts';
 
 /** Read at most; a record, its new form and its index entries count against the chunk's limit. */
 const targetBytes = chunkLimits.maxBytes / 2;
@@ -29,10 +30,10 @@ const targetBytes = chunkLimits.maxBytes / 2;
 function createTransformRunner(
   { runtime }: ModelMigration,
   setup: TransformSetup,
-  inline: Transform | undefined,
+  inline: readonly (Transform | undefined)[] | undefined,
 ): ChunkRunner<ChunkInput, ChunkResult> {
   // A user's module stays on its thread: it may block, or bring what this process must not load.
-  const inPlace = setup.module === undefined ? compileTransform(setup, inline) : undefined;
+  const inPlace = hasModule(setup) ? undefined : compileTransform(setup, ...(inline ?? []));
   return createChunkRunner({
     clock: runtime.clock,
     pool: runtime.pool,
@@ -64,7 +65,7 @@ export function createTransformPass(
   spec: Backfill,
 ): Pass {
   const { runtime, model } = migration;
-  const inline = spec.work.type === 'inline' ? spec.work.transform : undefined;
+  const inline = inlineTransforms(spec);
   const sources = setups.map((setup) => ({
     setup,
     prefix: Buffer.from(setup.sourcePrefix),

@@ -1,3 +1,4 @@
+import type { Transform } from '../../model/transform.ts';
 import type { TransformSetup } from '../../records/transform-setup.ts';
 import type { Backfill } from '../backfill-spec.ts';
 import type { StoredModel } from '../plan.ts';
@@ -14,7 +15,7 @@ export function createTransformSetups(
   const { data, keys, name, references } = model;
   const common = {
     modelName: name,
-    module: spec.work.type === 'module' ? spec.work.url : undefined,
+    ...legsOf(spec, state.targetSchemaId),
     stored: storedDefinitions(stored, state.targetSchemaId),
     target: { schemaId: state.targetSchemaId, version: data.version, data },
     references,
@@ -33,6 +34,35 @@ export function createTransformSetups(
     keyChanged: keySpace !== state.targetKeySpace,
     quarantinePrefix: keys.quarantineOf(state.migrationId, keySpace),
   }));
+}
+
+/** The modules of a backfill, and the definitions between them. */
+export function legsOf({ work }: Backfill, targetSchemaId: number): Pick<TransformSetup, 'module' | 'via'> {
+  if (work.type !== 'composed') return { module: moduleOf(work) };
+  const last = work.legs.at(-1);
+  return {
+    module: last === undefined ? undefined : moduleOf(last.work),
+    via: work.legs.slice(0, -1).map((leg) => ({
+      // Never stored: any id will do that is none of the database's.
+      target: { ...leg.target, schemaId: targetSchemaId },
+      module: moduleOf(leg.work),
+    })),
+  };
+}
+
+const moduleOf = (work: Backfill['work']): string | undefined =>
+  work.type === 'module' ? work.url : undefined;
+
+/** Whether a user's module is among what a setup needs. */
+export function hasModule({ module, via = [] }: TransformSetup): boolean {
+  return [module, ...via.map((leg) => leg.module)].some((url) => url !== undefined);
+}
+
+/** Functions of a backfill that were given inline, of each leg; undefined where it runs on a thread. */
+export function inlineTransforms({ work }: Backfill): readonly (Transform | undefined)[] | undefined {
+  const works = work.type === 'composed' ? work.legs.map((leg) => leg.work) : [work];
+  if (!works.some(({ type }) => type === 'inline')) return undefined;
+  return works.map((one) => (one.type === 'inline' ? one.transform : undefined));
 }
 
 /**
