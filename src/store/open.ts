@@ -1,6 +1,7 @@
 import { MigrationException, RequestException } from '../errors.ts';
 import type { KeyValueDatabase } from '../kv/kv.ts';
 import { openDatabase } from '../kv/open.ts';
+import { limits } from '../limits.ts';
 import { createMigrationEffects } from '../migration/effects.ts';
 import { isBackfill } from '../migration/handlers.ts';
 import { startMigrationNode } from '../migration/node-host.ts';
@@ -40,8 +41,8 @@ interface Survey {
   readonly plan: ModelPlan;
 }
 
-/** Models published in one transaction: far below its 10 MB, whatever their definitions. */
-const modelsPerTransaction = 50;
+/** Models published in one transaction. */
+const modelsPerTransaction = limits.store.publishedModels.value;
 
 /**
  * Opens a store, in this order: what can be refused without a database; what can be refused without writing; what is
