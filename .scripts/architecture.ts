@@ -1,6 +1,6 @@
 /**
  * The direction of imports: one table of who may import whom, and the check that `npm run lint` makes of it.
- * Dependencies point one way: cli -> store -> migration -> records -> { model, kv } -> { ports, errors }.
+ * Dependencies point one way: cli -> store -> migration -> records -> { model, kv } -> { ports, limits, errors }.
  */
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join, posix, relative, sep } from 'node:path';
@@ -14,13 +14,14 @@ export interface Layer {
   readonly mayImportTypesOf?: readonly string[];
 }
 
-const ground = ['src/errors.ts', 'src/ports'];
+const ground = ['src/errors.ts', 'src/limits.ts', 'src/ports'];
 const data = ['src/records', 'src/model', 'src/kv', ...ground];
 const runtime = ['src/migration', 'src/cluster', 'src/telemetry', 'machines', ...data];
 
 export const layers: readonly Layer[] = [
   { path: 'src/errors.ts', mayImport: [] },
-  { path: 'src/ports', mayImport: ['src/errors.ts'] },
+  { path: 'src/limits.ts', mayImport: [] },
+  { path: 'src/ports', mayImport: ['src/errors.ts', 'src/limits.ts'] },
   { path: 'src/kv', mayImport: ground },
   { path: 'src/model', mayImport: ground },
   { path: 'src/records', mayImport: ['src/model', 'src/kv', ...ground] },

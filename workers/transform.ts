@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { MigrationException } from '../src/errors.ts';
+import { limits } from '../src/limits.ts';
 import type { ChunkTransform } from '../src/records/chunk-transform.ts';
 import { compileTransform } from '../src/records/chunk-transform.ts';
 import type {
@@ -31,8 +32,7 @@ export type TransformAnswer =
   /** A fault of this library, or memory that ran out: no record is to blame. */
   | { readonly kind: 'broken'; readonly message: string };
 
-/** Setups kept compiled; source: more than the models that migrate side by side (2 by default). */
-const maxCompiledSetups = 16;
+const maxCompiledSetups = limits.pool.compiledSetups.value;
 
 const transforms = createCompiledSetups<ChunkTransform>();
 const verifications = createCompiledSetups<ChunkVerification>();
@@ -67,7 +67,7 @@ export default async function transform(task: TransformTask): Promise<TransformA
 }
 
 /** What was compiled from setups, by their ids, the one used last at the end. */
-function createCompiledSetups<Compiled>() {
+export function createCompiledSetups<Compiled>() {
   const bySetup = new Map<string, Compiled>();
   return {
     async get(id: string, compile: () => Promise<Compiled>): Promise<Compiled> {

@@ -1,3 +1,5 @@
+import { limits } from '../limits.ts';
+
 /**
  * The key-value port: the part of FoundationDB's API that Godwit uses, with its names and its meaning.
  * Every driver passes `test/conformance`; that suite is the definition, this file its summary.
@@ -181,10 +183,10 @@ const keyValueErrorTexts: Readonly<Record<number, string>> = {
   2103: 'value exceeds 100,000 bytes',
 };
 
-/** FoundationDB's limits, which every driver enforces. Source: its documentation, "Known Limitations". */
+/** FoundationDB's limits, which every driver enforces. */
 export const keyValueLimits = {
-  keyBytes: 10_000,
-  valueBytes: 100_000,
-  transactionBytes: 10_000_000,
-  transactionMs: 5_000,
+  keyBytes: limits.database.keyBytes.value,
+  valueBytes: limits.database.valueBytes.value,
+  transactionBytes: limits.database.transactionBytes.value,
+  transactionMs: limits.database.transactionMs.value,
 } as const;

@@ -1,5 +1,6 @@
 import { MigrationException } from '../errors.ts';
 import type { Transaction } from '../kv/kv.ts';
+import { limits } from '../limits.ts';
 import type { DefinitionData, RecordData } from '../model/data.ts';
 import { rangeOf } from '../records/keys.ts';
 import { createMaintainedIndexes } from '../records/maintained-index.ts';
@@ -65,9 +66,9 @@ export interface MigrationContext<Store = unknown> {
 }
 
 /** Records read at once by `records`. */
-const pageSize = 500;
+const pageSize = limits.migration.handlerPageRecords.value;
 /** And their bytes: records may be large. */
-const pageBytes = 1_000_000;
+const pageBytes = limits.records.pageBytes.value;
 
 export interface StepContext {
   readonly context: MigrationContext;

@@ -1,5 +1,6 @@
 import type { MessageBus } from '../cluster/bus.ts';
 import type { Transaction } from '../kv/kv.ts';
+import { limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -63,7 +64,7 @@ export interface MigrationEventHubOptions {
 }
 
 /** Status events of one model are at least this far apart, milliseconds; the last one is never lost. */
-const statusIntervalMs = 100;
+const statusIntervalMs = limits.migration.statusEventMs.value;
 
 export function createMigrationEventHub(options: MigrationEventHubOptions): MigrationEventHub {
   const { clock, bus, subject, persisted, reporter, logger } = options;

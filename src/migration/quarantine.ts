@@ -1,5 +1,6 @@
 import { GodwitException, MigrationException } from '../errors.ts';
 import type { Transaction } from '../kv/kv.ts';
+import { limits } from '../limits.ts';
 import { isKeyChanged } from '../model/compare.ts';
 import type { Mutation } from '../records/chunk-format.ts';
 import { packRecords, readMutations } from '../records/chunk-format.ts';
@@ -37,8 +38,8 @@ export interface QuarantineRetry {
 }
 
 /** Rows read at once: each may be as large as a record. */
-const pageRows = 50;
-const pageBytes = 1_000_000;
+const pageRows = limits.migration.quarantineRows.value;
+const pageBytes = limits.records.pageBytes.value;
 
 interface FoundRow {
   /** The whole key of the row. */

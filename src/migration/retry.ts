@@ -1,3 +1,4 @@
+import { limits } from '../limits.ts';
 import type { Random } from '../ports/random.ts';
 
 /** How often a phase may be tried before the migration fails and waits for an operator. Both counts are persisted. */
@@ -8,7 +9,7 @@ export interface RetryPolicy {
   readonly maxRetryOutcomes?: number | undefined;
 }
 
-const backoff = { firstMs: 250, factor: 2, maxMs: 30_000 } as const;
+const backoff = { firstMs: 250, factor: 2, maxMs: limits.migration.backoffMs.value } as const;
 
 /** Milliseconds before retry number `retry` (from 1): exponential, full jitter. */
 export function backoffMs(retry: number, random: Random): number {

@@ -1,5 +1,6 @@
 import { MigrationException } from '../errors.ts';
 import type { Transaction } from '../kv/kv.ts';
+import { limits } from '../limits.ts';
 import type { ModelKeys } from '../records/keys.ts';
 import {
   createRowFormat,
@@ -160,10 +161,9 @@ export function isHalted(state: MigrationState | undefined): boolean {
   return state !== undefined && ['Paused', 'Canceled', 'Failed'].includes(state.status);
 }
 
-/** Bytes. Leaves room for the rest of the row within FoundationDB's 10 kB comfort zone for hot rows. */
-export const maxCursorBytes = 3_000;
+const maxCursorBytes = limits.migration.cursorBytes.value;
 /** UTF-16 code units of a persisted message; longer ones are cut. */
-const maxMessageLength = 1_000;
+const maxMessageLength = limits.migration.messageLength.value;
 
 export function cutMessage(message: string): string {
   return message.length <= maxMessageLength ? message : `${message.slice(0, maxMessageLength - 1)}…`;

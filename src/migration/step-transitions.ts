@@ -1,5 +1,6 @@
 import type { StepResult } from '../../machines/migration.ts';
 import type { Transaction } from '../kv/kv.ts';
+import { limits } from '../limits.ts';
 import type { Intent } from './intent.ts';
 import { isStopping } from './intent.ts';
 import type { MigrationOutcome } from './outcome.ts';
@@ -194,8 +195,7 @@ export function recordRetry(
   });
 }
 
-/** A handler may ask for a day at most; beyond that it is a mistake in a unit. */
-const maxRetryAfterMs = 86_400_000;
+const maxRetryAfterMs = limits.migration.handlerDelayMs.value;
 
 export function recordFailure(
   migration: ModelMigration,

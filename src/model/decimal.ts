@@ -1,7 +1,9 @@
+import { limits } from '../limits.ts';
+
 /** Exact numbers as text, and the scaled integers that they are stored and compared as. */
 
-/** Digits in all. Source: what SQL databases give `DECIMAL` (38), so that every such column has a place. */
-export const maxPrecision = 38;
+/** Digits in all. */
+export const maxPrecision = limits.model.decimalDigits.value;
 
 const pattern = /^-?\d+(?:\.\d+)?$/;
 

@@ -1,6 +1,9 @@
+import { limits } from '../limits.ts';
+
 /** What names, numbers and versions of a definition look like. */
 
-const namePattern = /^[A-Za-z][A-Za-z0-9_]{0,63}$/;
+const nameSource = `[A-Za-z][A-Za-z0-9_]{0,${limits.model.nameLength.value - 1}}`;
+const namePattern = new RegExp(`^${nameSource}$`);
 
 /** major.minor or major.minor.patch; at most nine digits each, so that they stay exact numbers. */
 export const versionPattern = /^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})(?:\.(0|[1-9]\d{0,8}))?$/;
@@ -16,7 +19,7 @@ export function isPropertyNumber(value: unknown): boolean {
 /** The problems of a name, in words that begin with `label`. */
 export function nameProblems(label: string, name: unknown): string[] {
   if (typeof name !== 'string' || !namePattern.test(name)) {
-    return [`${label} must match [A-Za-z][A-Za-z0-9_]{0,63}`];
+    return [`${label} must match ${nameSource}`];
   }
   // A record without the property would seem to have one: `record.constructor`.
   return name in Object.prototype ? [`${label} is a name that every object has`] : [];

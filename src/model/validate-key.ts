@@ -1,3 +1,4 @@
+import { limits } from '../limits.ts';
 import { isInstant } from '../ports/instant.ts';
 import type { ReferenceKeys, TypeData } from './data.ts';
 import { enumCheck, isWellFormed, scalarCheck } from './validate-scalar.ts';
@@ -64,7 +65,7 @@ function partCheck(type: TypeData, references: ReferenceKeys): Check {
 }
 
 /** Keys within keys: a key that refers to a model whose key refers to a model, and so on. */
-const maxKeyDepth = 8;
+const maxKeyDepth = limits.model.keyDepth.value;
 
 function isAnyKey(value: unknown, depth: number): boolean {
   switch (typeof value) {

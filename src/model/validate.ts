@@ -1,3 +1,4 @@
+import { limits } from '../limits.ts';
 import type { DefinitionData, PropertiesData, PropertyData, RecordData, ReferenceKeys } from './data.ts';
 import { isInstant } from '../ports/instant.ts';
 import type { MapTypeData, TypeData, UnionTypeData } from './data.ts';
@@ -25,8 +26,8 @@ export interface ValidatorOptions {
   readonly unknownCases?: boolean | undefined;
 }
 
-/** Levels of embedded records; source: far above any sane model, far below the depth of the stack. */
-const maxDepth = 100;
+/** Levels of embedded records. */
+const maxDepth = limits.model.recordDepth.value;
 
 /** Compiles the validator of one definition. */
 export function createValidator(data: DefinitionData, options: ValidatorOptions = {}): Validator {

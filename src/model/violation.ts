@@ -1,3 +1,4 @@
+import { limits } from '../limits.ts';
 import type { RecordData } from './data.ts';
 
 /** One way in which a record does not meet its model. Never contains a value. */
@@ -16,8 +17,8 @@ export type Check = (value: unknown, depth: number) => readonly Violation[];
 /** The answer of every check that finds nothing, always this one array. */
 export const fine: readonly Violation[] = Object.freeze([]);
 
-/** Where a check stops to look for more: nobody reads on, and a list may have a million elements. */
-export const maxViolations = 100;
+/** Where a check stops to look for more. */
+export const maxViolations = limits.model.violations.value;
 
 /** One violation by the value itself. Made when compiling, so that finding it costs nothing. */
 export function violated(constraint: string, message: string): readonly Violation[] {

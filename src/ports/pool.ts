@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Piscina } from 'piscina';
+import { limits } from '../limits.ts';
 
 /**
  * Worker threads. The only file that imports Piscina. Tasks and answers are data of the worker's own making; answers
@@ -55,14 +56,14 @@ export class WorkerPoolClosed extends Error {
 
 /** Threads by default; source: the main thread decodes and commits about as much as this many can prepare. */
 const defaultMaxThreads = 8;
-const highestMaxThreads = 64;
+const highestMaxThreads = limits.pool.threads.value;
 const defaultTaskTimeoutMs = 60_000;
 /** A thread without work is kept this long: starting one costs more than a chunk. */
 const idleTimeoutMs = 10_000;
 /** What `close` grants to tasks that are running: the hard limit of a chunk (4 s) and some. */
 const closeTimeoutMs = 5_000;
-/** Tasks that wait for a thread. Callers have a few chunks in flight per model: more than this is a fault of theirs. */
-const maxWaitingTasks = 1_000;
+/** Tasks that wait for a thread. */
+const maxWaitingTasks = limits.pool.waitingTasks.value;
 
 export function createWorkerPool<Task, Answer>(options: WorkerPoolOptions = {}): WorkerPool<Task, Answer> {
   const { maxThreads = Math.min(availableParallelism(), defaultMaxThreads) } = options;

@@ -1,4 +1,5 @@
 import type { Transaction } from '../kv/kv.ts';
+import { limits } from '../limits.ts';
 import type { DefinitionData } from '../model/data.ts';
 import type { ModelKeys } from './keys.ts';
 import { rangeOf } from './keys.ts';
@@ -47,8 +48,7 @@ const definitionFormat = createRowFormat<StoredDefinition>('definition', {
   ),
 });
 
-/** Below FoundationDB's 100 kB a value, with room for what counts besides. */
-const definitionPartBytes = 90_000;
+const definitionPartBytes = limits.records.partBytes.value;
 
 export function writeDefinition(tx: Transaction, keys: ModelKeys, definition: StoredDefinition): void {
   const bytes = definitionFormat.encode(definition);

@@ -1,4 +1,5 @@
 import type { KeyValueDatabase, Transaction } from '../kv/kv.ts';
+import { limits } from '../limits.ts';
 import type { KeyRange, ModelKeys } from './keys.ts';
 import { keyAfter, rangeOf } from './keys.ts';
 import { createRowFormat, isCount, isListOf, isShape } from './row.ts';
@@ -21,8 +22,8 @@ const garbageFormat = createRowFormat<Garbage>('garbage', {
   items: isListOf(isShape<GarbageItem>({ indexId: isCount, keySpace: isCount })),
 });
 
-/** Rows cleared in one transaction; source: 500,000 at once took 311 ms under the embedded engine's writer lock. */
-const rowsPerTransaction = 10_000;
+/** Rows cleared in one transaction. */
+const rowsPerTransaction = limits.records.sweptRows.value;
 
 export async function readGarbage(tx: Transaction, keys: ModelKeys): Promise<readonly GarbageItem[]> {
   return garbageFormat.parseOptional(await tx.get(keys.garbage))?.items ?? [];

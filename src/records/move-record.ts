@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../errors.ts';
+import { limits } from '../limits.ts';
 import type { DefinitionData, RecordData } from '../model/data.ts';
 import type { Transform, TransformContext } from '../model/transform.ts';
 import { drop } from '../model/transform.ts';
@@ -30,8 +31,7 @@ export interface MovedRecord {
 /** @throws RecordRefused TRANSFORM_FAILED, TRANSFORM_REJECTED */
 export type MoveRecord = (stored: DecodedRecord, bytes: Uint8Array) => MovedRecord | typeof drop;
 
-/** Characters of a message: enough to see what it is about, little enough for a row and a log line. */
-const maxMessageLength = 500;
+const maxMessageLength = limits.migration.reasonLength.value;
 
 /** How records of one stored definition become records of the target. Without a transform: by property number. */
 export function createMoveRecord(

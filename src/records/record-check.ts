@@ -1,4 +1,5 @@
 import { RequestException } from '../errors.ts';
+import { limits } from '../limits.ts';
 import type { DefinitionData, PropertyData, RecordData, ReferenceKeys, TypeData } from '../model/data.ts';
 import { maxPrecision } from '../model/decimal.ts';
 import { createDefaults } from '../model/defaults.ts';
@@ -34,8 +35,8 @@ export interface Finding {
   readonly message: string;
 }
 
-/** Violations that one error lists; the rest are counted. A record of many elements could fill a log. */
-const maxListedViolations = 10;
+/** Violations that one error lists; the rest are counted. */
+const maxListedViolations = limits.model.listedViolations.value;
 
 export function createRecordCheck(data: DefinitionData, references: ReferenceKeys): RecordCheck {
   // What was read as a number, because a newer program wrote it, is written back as that.

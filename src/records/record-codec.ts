@@ -1,5 +1,6 @@
 import { Packr, RESERVE_START_SPACE } from 'msgpackr';
 import { RequestException } from '../errors.ts';
+import { limits } from '../limits.ts';
 import type { DefinitionData, RecordData } from '../model/data.ts';
 import { setPartCount } from './record-rows.ts';
 import type { StoredField } from './stored-values.ts';
@@ -44,7 +45,7 @@ const recordFormat = 1;
  * Bytes that an encoded record may have. A tenth of what FoundationDB allows a transaction (its documentation, "Known
  * Limitations"), so that a record can be replaced together with its index entries and others.
  */
-export const maxRecordBytes = 1_000_000;
+export const maxRecordBytes = limits.records.recordBytes.value;
 
 /** Numbers as map keys, integers of 64 bits as bigint: nothing that a value could lose on its way. */
 const packr = new Packr({ useRecords: false, mapsAsObjects: false, int64AsType: 'bigint' });

@@ -1,4 +1,5 @@
 import type { KeyValue, ReadOptions, Transaction } from '../kv/kv.ts';
+import { limits } from '../limits.ts';
 
 /**
  * How a record lies in rows. One value takes 100 kB (FoundationDB's documentation, "Known Limitations"): a larger record
@@ -7,8 +8,7 @@ import type { KeyValue, ReadOptions, Transaction } from '../kv/kv.ts';
  * What is cut has the number of its parts in its second byte. Records in quarantine lie in rows of the same kind.
  */
 
-/** Below FoundationDB's 100,000 bytes a value, with room for what counts besides. */
-export const maxPartBytes = 90_000;
+export const maxPartBytes = limits.records.partBytes.value;
 
 /** Where the number of parts stands. */
 const partCountAt = 1;

@@ -1,5 +1,6 @@
 import { RequestException, StorageException } from '../errors.ts';
 import type { KeyValue, Transaction } from '../kv/kv.ts';
+import { limits } from '../limits.ts';
 import type { IndexData, RecordData } from '../model/data.ts';
 import type { ComponentRange, IndexEncoder } from './index-entries.ts';
 import { createIndexEncoder, primaryKeyOfEntry } from './index-entries.ts';
@@ -43,9 +44,9 @@ export interface CountPage {
 
 /**
  * Bytes of keys and values that a page reads at most, one record more: a page of 90 kB records must not fill the
- * memory. A tenth of what FoundationDB allows a transaction.
+ * memory.
  */
-const pageBytes = 1_000_000;
+const pageBytes = limits.records.pageBytes.value;
 
 /** One page of records. A record whose list is indexed comes once for each of its elements in range. */
 export async function scanPage(

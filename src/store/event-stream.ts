@@ -1,7 +1,8 @@
+import { limits } from '../limits.ts';
 import type { MigrationEvent, MigrationEventHub } from '../migration/events.ts';
 
 /** Events kept for a reader that is slow; older ones are dropped, which the numbering shows. */
-const maxWaitingEvents = 1_000;
+const maxWaitingEvents = limits.store.waitingEvents.value;
 
 /**
  * Events of a store to iterate over once: from the call on, until the signal aborts, the hub closes behind its last

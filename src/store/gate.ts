@@ -1,5 +1,6 @@
 import { RequestException, StorageException } from '../errors.ts';
 import type { Transaction } from '../kv/kv.ts';
+import { limits } from '../limits.ts';
 import { compareModels } from '../model/compare.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { StoredDefinition } from '../records/definitions.ts';
@@ -66,7 +67,7 @@ export interface Entered<T> {
   readonly first: Promise<T>;
 }
 
-const retryAfterBounds = { defaultMs: 1_000, minMs: 100, maxMs: 30_000 } as const;
+const retryAfterBounds = { defaultMs: 1_000, minMs: 100, maxMs: limits.store.retryAfterMs.value } as const;
 
 /** What follows for this program from what lies behind one `schemaEpoch`. */
 type Verdict =

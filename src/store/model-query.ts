@@ -1,3 +1,4 @@
+import { limits } from '../limits.ts';
 import type { AnyModel } from '../model/define.ts';
 import type { RecordOf } from '../model/infer.ts';
 import { recordInvalid } from '../records/record-check.ts';
@@ -67,10 +68,8 @@ export interface Scan<Record> extends AsyncIterable<Record> {
 
 /** A page is one transaction: this many records of usual size are read in a few milliseconds. */
 const defaultPageSize = 500;
-/** Keeps a page of small records far below the 5 s of a transaction. */
-const maxPageSize = 10_000;
-/** Counting keeps nothing of what it reads. */
-export const countPageSize = 5_000;
+const maxPageSize = limits.records.pageRecords.value;
+export const countPageSize = limits.records.countedRecords.value;
 
 type ReadPage<Record> = (limit: number, after: string | undefined) => Promise<ScanPage<Record>>;
 

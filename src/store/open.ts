@@ -1,6 +1,7 @@
 import { MigrationException, RequestException } from '../errors.ts';
 import type { KeyValueDatabase } from '../kv/kv.ts';
 import { openDatabase } from '../kv/open.ts';
+import { limits } from '../limits.ts';
 import { createMigrationEffects } from '../migration/effects.ts';
 import { startMigrationNode } from '../migration/node-host.ts';
 import { planModel, readStoredModel } from '../migration/plan.ts';
@@ -27,8 +28,8 @@ import { refuseBeforeWriting } from './refuse-before-writing.ts';
 import { throwIfAborted } from './request-error.ts';
 import { createVersionChains } from './version-chains.ts';
 
-/** Models published in one transaction: far below its 10 MB, whatever their definitions. */
-const modelsPerTransaction = 50;
+/** Models published in one transaction. */
+const modelsPerTransaction = limits.store.publishedModels.value;
 
 /**
  * Opens a store, in this order: what can be refused without a database; what can be refused without writing; what is

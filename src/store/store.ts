@@ -1,3 +1,4 @@
+import { limits } from '../limits.ts';
 import type { MigrationAuditEvent } from '../migration/audit.ts';
 import { readAuditEvents } from '../migration/audit.ts';
 import type { MigrationMetrics } from '../migration/counters.ts';
@@ -61,7 +62,7 @@ export interface OperatorOptions {
 }
 
 /** `limit` of a list when none is given, and the largest one. */
-const listLimits = { default: 100, max: 10_000 } as const;
+const listLimits = { default: 100, max: limits.store.listedEntries.value } as const;
 
 /**
  * Typed records on an ordered, transactional key-value store, and the migrations that bring them from the definitions

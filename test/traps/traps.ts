@@ -336,7 +336,7 @@ export const traps: readonly Trap[] = [
     replacements: [
       {
         file: 'src/migration/state.ts',
-        find: 'const maxMessageLength = 1_000;',
+        find: 'const maxMessageLength = limits.migration.messageLength.value;',
         replace: 'const maxMessageLength = Number.MAX_SAFE_INTEGER;',
       },
     ],

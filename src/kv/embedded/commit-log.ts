@@ -1,6 +1,6 @@
+import { limits } from '../../limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { CommitHistory } from '../engine/commit-history.ts';
-import { keyValueLimits } from '../kv.ts';
 import type { WriteSet } from '../engine/write-set.ts';
 import type { Key } from '../engine/keys.ts';
 import { decodeWriteSet, encodeWriteSet } from './log-codec.ts';
@@ -8,13 +8,13 @@ import type { EngineState } from './state.ts';
 import type { Tables } from './tables.ts';
 
 /** No transaction in any process reads at a version older than 5 s; twice that leaves room for slow ones. */
-const keepMs = 2 * keyValueLimits.transactionMs;
+const keepMs = limits.engine.logMs.value;
 
 /** Ages are noted at most this often: a hundred notes cover what is kept. */
 const noteEveryMs = 100;
 
 /** Entries deleted by one commit at most. A commit adds one, so deleting always catches up. */
-const maxPrunedPerCommit = 200;
+const maxPrunedPerCommit = limits.engine.prunedEntries.value;
 
 interface AgeNote {
   readonly version: number;

@@ -1,5 +1,6 @@
 import type { Database, RootDatabase } from 'lmdb';
 import { StorageException } from '../../errors.ts';
+import { limits } from '../../limits.ts';
 import type { Key } from '../engine/keys.ts';
 import { copyOut } from './slab.ts';
 
@@ -14,8 +15,8 @@ export interface Tables {
   readonly meta: Database<Buffer, Key>;
 }
 
-/** Readers at a time over all processes; one per open snapshot. LMDB's default is 126. */
-const maxReaders = 1_024;
+/** Over all processes; one for each open snapshot. */
+const maxReaders = limits.engine.readers.value;
 
 /**
  * The size of LMDB's tests and of most kernels' pages: small commits write least with it. LMDB then takes keys of up to

@@ -1,9 +1,10 @@
+import { limits } from '../../limits.ts';
 import type { Random } from '../../ports/random.ts';
 import { KeyValueErrorCode } from '../kv.ts';
 
 /** FoundationDB's client begins with 10 ms and doubles up to 1 s. */
 const firstDelayMs = 10;
-const maxDelayMs = 1_000;
+const maxDelayMs = limits.database.retryDelayMs.value;
 
 /** A conflict is over as soon as the other commit is: a local engine has one every few hundred microseconds. */
 const firstConflictDelayMs = 1;

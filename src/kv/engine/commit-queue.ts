@@ -1,13 +1,12 @@
+import { limits } from '../../limits.ts';
 import { KeyValueError, KeyValueErrorCode } from '../kv.ts';
 import { refusal, type QueuedCommit } from './batch.ts';
 import type { CommitHistory } from './commit-history.ts';
 import type { Commit, CommitRequest } from './commit-request.ts';
 
-/** So many commits in one exclusive write at most: others wait for the lock meanwhile. The stamp takes 65,536. */
-const maxBatchCommits = 1_000;
-
-/** And so many bytes: 8 MB under the lock cost its neighbours 46 ms. */
-const maxBatchBytes = 4_000_000;
+/** What one exclusive write takes at most: others wait for the lock meanwhile. */
+const maxBatchCommits = limits.engine.batchCommits.value;
+const maxBatchBytes = limits.engine.batchBytes.value;
 
 /** Commits on their way to the exclusive write. Its length is bounded by the transactions that are open. */
 export class CommitQueue {

@@ -1,3 +1,4 @@
+import { limits } from '../../limits.ts';
 import { sleep } from '../../ports/clock.ts';
 import {
   KeyValueError,
@@ -25,8 +26,8 @@ import { encodeVersionstamp } from './versionstamp.ts';
 import type { PendingWatch } from './watches.ts';
 import { resolveMutation, WriteBuffer } from './write-buffer.ts';
 
-/** Pairs that the iterator of `getRange` reads at a time: a few hundred spread the cost of a cursor. */
-const iteratorPagePairs = 256;
+/** Pairs that the iterator of `getRange` reads at a time. */
+const iteratorPagePairs = limits.engine.iteratorPairs.value;
 
 /**
  * active: reads and buffers writes. committing: from `commit` to its answer; nothing else is taken (2017).

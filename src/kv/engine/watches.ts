@@ -1,10 +1,8 @@
+import { limits } from '../../limits.ts';
 import { KeyValueError, KeyValueErrorCode, type Watch } from '../kv.ts';
 import type { Key } from './keys.ts';
 import type { WriteSet } from './write-set.ts';
 import { writesKey } from './write-set.ts';
-
-/** FoundationDB's default bound per database object. */
-export const maxWatches = 10_000;
 
 export type ReadCurrent = (key: Key) => Buffer | undefined;
 
@@ -41,7 +39,8 @@ export class Watches {
 
   /** `seen`: the value as the transaction sees it; 'afterCommit' where it will be known only then. */
   prepare(key: Key, seen: Buffer | undefined | 'afterCommit'): PendingWatch {
-    if (this.#count >= maxWatches) throw new KeyValueError(KeyValueErrorCode.tooManyWatches);
+    if (this.#count >= limits.database.watches.value)
+      throw new KeyValueError(KeyValueErrorCode.tooManyWatches);
     let settle!: (changed: boolean) => void;
     const changed = new Promise<boolean>((resolve) => (settle = resolve));
     let armed: ArmedWatch | undefined;

@@ -1,5 +1,6 @@
 import type { TransformAnswer, TransformTask } from '../../../workers/transform.ts';
 import { MigrationException } from '../../errors.ts';
+import { limits } from '../../limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { WorkerCrashed } from '../../ports/pool.ts';
 import type { TransformPool } from '../runtime.ts';
@@ -32,7 +33,7 @@ export interface ChunkRunnerOptions<Chunk, Result> {
 const breakEvenMs = 0.3;
 
 /** A thread that ends takes no blame for the next one: the chunk is tried on another, then it is the chunk's fault. */
-const maxCrashes = 2;
+const maxCrashes = limits.pool.crashes.value;
 
 export function createChunkRunner<Chunk, Result>(
   options: ChunkRunnerOptions<Chunk, Result>,

@@ -1,3 +1,5 @@
+import { limits } from '../../limits.ts';
+
 /**
  * How many records the next chunk takes. A pure function of how the last one went: it grows while chunks are quick and
  * small, shrinks when one was refused for its size or age or met a conflict, and always grows back.
@@ -19,17 +21,17 @@ export type ChunkResult =
   /** 1007, 1031, 2101 */
   | { readonly type: 'tooMuch' };
 
-/** Bounds of one chunk; sources: FoundationDB's advice (transactions below 1 MB), and its 5 s and 10 MB limits. */
+/** Where chunks begin, and their bounds. */
 export const chunkLimits = {
   startRecords: 100,
-  maxRecords: 2_000,
-  maxMutations: 10_000,
+  maxRecords: limits.chunk.records.value,
+  maxMutations: limits.chunk.mutations.value,
   /** Keys, values and conflict ranges. */
-  maxBytes: 900_000,
+  maxBytes: limits.chunk.bytes.value,
   /** Above this the next chunk is smaller. */
-  targetMs: 1_500,
+  targetMs: limits.chunk.targetMs.value,
   /** The writing transaction is given up after it. */
-  hardMs: 4_000,
+  hardMs: limits.chunk.hardMs.value,
 } as const;
 
 export const initialChunkControl: ChunkControl = { records: chunkLimits.startRecords };

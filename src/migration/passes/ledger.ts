@@ -1,4 +1,5 @@
 import type { KeyValueDatabase, Transaction } from '../../kv/kv.ts';
+import { limits } from '../../limits.ts';
 import type { KeyRange, ModelKeys, PassName } from '../../records/keys.ts';
 import { rangeOf } from '../../records/keys.ts';
 import { roundDownToRecord } from '../../records/record-rows.ts';
@@ -93,12 +94,11 @@ const rangeFormat = createRowFormat<RangeRow>('range', {
   samples: isListOf(isString),
 });
 
-/** Ranges of a pass: enough for every mover of a cluster to have some, few enough to be read at once. */
-export const maxRangesPerPass = 64;
+export const maxRangesPerPass = limits.migration.ranges.value;
 /** Keys of findings that are kept of a whole pass, and of each of its ranges. */
-export const maxSamples = 20;
+export const maxSamples = limits.migration.findingKeys.value;
 /** Hexadecimal digits of such a key. */
-export const maxSampleLength = 128;
+export const maxSampleLength = limits.migration.findingKeyDigits.value;
 /** Below this, one range is enough: a claim costs about as much as a chunk. */
 const minRangeBytes = 256_000;
 
@@ -168,7 +168,7 @@ export function clearRanges(tx: Transaction, keys: ModelKeys, pass?: PassName): 
 export async function planRanges(
   database: KeyValueDatabase,
   slice: KeyRange,
-  maxRanges = maxRangesPerPass,
+  maxRanges: number = maxRangesPerPass,
 ): Promise<readonly RangeRow[]> {
   const { points, bytes } = await database.transact(async (tx) => {
     const size = await tx.getEstimatedRangeSizeBytes(slice.begin, slice.end);
