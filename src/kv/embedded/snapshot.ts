@@ -1,5 +1,5 @@
 import type { RootDatabase } from 'lmdb';
-import type { KeyValue } from '../kv.ts';
+import { KeyValueError, KeyValueErrorCode, type KeyValue } from '../kv.ts';
 import { keyFromBytes, type Key } from '../engine/keys.ts';
 import type { Scan, Snapshot, StorageWriter } from '../engine/storage.ts';
 import {
@@ -30,7 +30,7 @@ export class LmdbSnapshot implements Snapshot {
     this.#tables = tables;
     // Without the reset lmdb goes on with a reader from before another process's commit.
     tables.environment.resetReadTxn();
-    this.#transaction = tables.environment.useReadTransaction();
+    this.#transaction = beginReading(tables);
     this.state = readState(tables, this.#transaction);
     this.version = this.state.version;
   }
@@ -92,6 +92,20 @@ export class LmdbSnapshot implements Snapshot {
     const scan = this.scan(begin, end, false);
     for (let pair = scan.next(); pair !== undefined; pair = scan.next()) yield keyFromBytes(pair.key);
     scan.close();
+  }
+}
+
+/** LMDB's code for a table of readers that is full: MDB_READERS_FULL. */
+const readersFull = -30790;
+
+/** @throws KeyValueError 1037 where all readers are taken: some end soon, no snapshot grows older than 5 s. */
+function beginReading({ environment }: Tables): ReadTransaction {
+  try {
+    return environment.useReadTransaction();
+  } catch (error) {
+    if ((error as { readonly code?: unknown }).code !== readersFull) throw error;
+    const message = 'all readers of the directory are in use';
+    throw new KeyValueError(KeyValueErrorCode.processBehind, { cause: error, message });
   }
 }
 
