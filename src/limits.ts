@@ -74,11 +74,17 @@ export const limits = {
     },
   },
   engine: {
-    readers: {
-      value: 1_024,
+    snapshots: {
+      value: 1_000,
       unit: 'readers',
       source:
-        'snapshots open over all processes of a directory; LMDB’s default of 126 is too few for requests',
+        'of different versions, open in one process: each has a reader of the directory, and pins pages',
+      beyond: 'the transaction fails with 1037 and is tried again; a snapshot ends within 5 s',
+    },
+    readers: {
+      value: 4_096,
+      unit: 'readers',
+      source: 'of a directory, over all processes: room for four that have all their snapshots open',
       beyond: 'the transaction fails with 1037 and is tried again; a snapshot ends within 5 s',
     },
     batchCommits: {

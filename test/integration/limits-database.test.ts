@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { openEmbeddedDatabase } from '../../src/kv/embedded/open.ts';
+import { LmdbSnapshot } from '../../src/kv/embedded/snapshot.ts';
+import { openTables, writeExclusively } from '../../src/kv/embedded/tables.ts';
 import type { KeyValueDatabase } from '../../src/kv/kv.ts';
 import { openMemoryDatabase } from '../../src/kv/memory/open.ts';
 import { limits } from '../../src/limits.ts';
@@ -95,23 +97,25 @@ it('as many watches as FoundationDB grants are armed, and one more is refused', 
   for (const watch of [...others, ...again]) watch.cancel();
 });
 
-describe('readers of the embedded engine', () => {
-  /** Snapshots that nothing shares: between any two of them is a commit. */
+describe.each([
+  ['memory', openMemory],
+  ['embedded', openEmbedded],
+])('snapshots of the %s engine', (_name, open) => {
+  /** Nothing shares one: between any two of them is a commit. */
   const readersOf = async (database: KeyValueDatabase, count: number) => {
     const readers = [];
     for (let n = 0; n < count; n += 1) {
-      await database.transact(async (tx) => tx.set(k('a'), v(String(n))));
       const reader = database.createTransaction();
       await reader.get(k('a'));
       readers.push(reader);
+      await database.transact(async (tx) => tx.set(k('a'), v(String(n))));
     }
     return readers;
   };
 
   it('are as many as that, and one more is told to try again', async () => {
-    const database = await openEmbedded();
-    const readers = await readersOf(database, limits.engine.readers.value);
-    await database.transact(async (tx) => tx.set(k('b'), v('1')));
+    const database = await open();
+    const readers = await readersOf(database, limits.engine.snapshots.value);
     const oneMore = database.createTransaction();
     expect(await codeOf(() => oneMore.get(k('a')))).toBe(1037);
     readers[0]?.cancel();
@@ -119,10 +123,12 @@ describe('readers of the embedded engine', () => {
     for (const reader of [...readers, oneMore]) reader.cancel();
   });
 
-  it('make a retried body wait until one of them is free', async () => {
-    const database = await openEmbedded();
-    const readers = await readersOf(database, limits.engine.readers.value);
+  it('let a body wait until one of them is free, and commits and watches go on meanwhile', async () => {
+    const database = await open();
+    const watch = await database.transact((tx) => Promise.resolve(tx.watch(k('b'))));
+    const readers = await readersOf(database, limits.engine.snapshots.value);
     await database.transact(async (tx) => tx.set(k('b'), v('1')));
+    expect(await watch.changed).toBe(true);
     let attempts = 0;
     const value = await database.transact(async (tx) => {
       attempts += 1;
@@ -133,6 +139,33 @@ describe('readers of the embedded engine', () => {
     expect(attempts).toBe(2);
     for (const reader of readers) reader.cancel();
   });
+
+  it('count once where they are of one version', async () => {
+    const database = await open();
+    const readers = Array.from({ length: limits.engine.snapshots.value + 1 }, () =>
+      database.createTransaction(),
+    );
+    for (const reader of readers) expect(await codeOf(() => reader.get(k('a')))).toBeUndefined();
+    for (const reader of readers) reader.cancel();
+  });
+});
+
+it('a directory has as many readers as that, and one more is told to try again', async () => {
+  const directory = createTemporaryDirectory('limits');
+  const tables = await openTables(directory.path);
+  const snapshots: LmdbSnapshot[] = [];
+  const commit = () => writeExclusively(tables, () => void tables.meta.put('a', Buffer.of(1)));
+  const read = () => snapshots.push(new LmdbSnapshot(tables));
+  for (let n = 0; n < limits.engine.readers.value; n += 1) {
+    read();
+    await commit();
+  }
+  expect(await codeOf(read)).toBe(1037);
+  snapshots.pop()?.release();
+  expect(await codeOf(read)).toBeUndefined();
+  for (const snapshot of snapshots) snapshot.release();
+  await tables.environment.close();
+  directory.remove();
 });
 
 describe('an iterator', () => {

@@ -93,7 +93,7 @@ export class EmbeddedEngine implements Engine {
   }
 
   openLease(): ReadLease {
-    return this.#leases.open(new LmdbSnapshot(this.#tables));
+    return this.#leases.open(() => new LmdbSnapshot(this.#tables));
   }
 
   commit(request: CommitRequest): Promise<Commit> {

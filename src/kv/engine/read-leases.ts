@@ -1,5 +1,6 @@
+import { limits } from '../../limits.ts';
 import type { Clock } from '../../ports/clock.ts';
-import { keyValueLimits } from '../kv.ts';
+import { KeyValueError, KeyValueErrorCode, keyValueLimits } from '../kv.ts';
 import type { Snapshot } from './storage.ts';
 
 /**
@@ -21,14 +22,31 @@ export interface ReadLease {
 export class ReadLeases {
   readonly #clock: Clock;
   readonly #leases = new Set<OpenLease>();
+  /** How many leases hold a snapshot of each version: those of one version share what they pin. */
+  readonly #holders = new Map<number, number>();
   #timer: unknown;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  open(snapshot: Snapshot): ReadLease {
-    const lease = new OpenLease(snapshot, this.#clock, (ended) => this.#leases.delete(ended));
+  /**
+   * `take` is called where there is room for a snapshot more.
+   *
+   * @throws KeyValueError 1037 where there is none: some end soon, none grows older than 5 s
+   */
+  open(take: () => Snapshot): ReadLease {
+    if (this.#holders.size >= limits.engine.snapshots.value) {
+      const message = `more than ${limits.engine.snapshots.value} snapshots are open`;
+      throw new KeyValueError(KeyValueErrorCode.processBehind, { message });
+    }
+    const snapshot = take();
+    const { version } = snapshot;
+    this.#holders.set(version, (this.#holders.get(version) ?? 0) + 1);
+    const lease = new OpenLease(snapshot, this.#clock, {
+      released: () => this.#released(version),
+      ended: (ended) => this.#leases.delete(ended),
+    });
     this.#leases.add(lease);
     this.#watchAge();
     return lease;
@@ -46,6 +64,12 @@ export class ReadLeases {
     this.#timer = undefined;
   }
 
+  #released(version: number): void {
+    const left = (this.#holders.get(version) ?? 1) - 1;
+    if (left > 0) this.#holders.set(version, left);
+    else this.#holders.delete(version);
+  }
+
   /** A transaction that its owner forgot would pin its snapshot for ever: the timer lets it go. */
   #watchAge(): void {
     if (this.#timer !== undefined) return;
@@ -60,20 +84,25 @@ export class ReadLeases {
   }
 }
 
+interface LeaseListener {
+  released(): void;
+  ended(lease: OpenLease): void;
+}
+
 class OpenLease implements ReadLease {
   readonly version: number;
   snapshot: Snapshot | undefined;
   readonly #clock: Clock;
   readonly #startedMs: number;
-  readonly #onEnd: (lease: OpenLease) => void;
+  readonly #listener: LeaseListener;
   #hasEnded = false;
 
-  constructor(snapshot: Snapshot, clock: Clock, onEnd: (lease: OpenLease) => void) {
+  constructor(snapshot: Snapshot, clock: Clock, listener: LeaseListener) {
     this.snapshot = snapshot;
     this.version = snapshot.version;
     this.#clock = clock;
     this.#startedMs = clock.monotonicMs();
-    this.#onEnd = onEnd;
+    this.#listener = listener;
   }
 
   isTooOld(): boolean {
@@ -81,13 +110,15 @@ class OpenLease implements ReadLease {
   }
 
   releaseSnapshot(): void {
-    this.snapshot?.release();
+    if (this.snapshot === undefined) return;
+    this.snapshot.release();
     this.snapshot = undefined;
+    this.#listener.released();
   }
 
   end(): void {
     this.releaseSnapshot();
     this.#hasEnded = true;
-    this.#onEnd(this);
+    this.#listener.ended(this);
   }
 }

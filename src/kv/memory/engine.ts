@@ -42,7 +42,7 @@ export class MemoryEngine implements Engine {
   }
 
   openLease(): ReadLease {
-    return this.#leases.open(createSnapshot(this.#data, this.#version));
+    return this.#leases.open(() => createSnapshot(this.#data, this.#version));
   }
 
   commit(request: CommitRequest): Promise<Commit> {
