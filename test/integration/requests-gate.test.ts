@@ -397,6 +397,20 @@ describe('a transaction whose result is unknown', () => {
     expect(await program.model(V1).delete('a')).toBe(false);
   });
 
+  it.each([true, false])(
+    'runs the body of transact again, which finds what it wrote (applied: %s)',
+    async (applied) => {
+      const { database } = await openV1();
+      const program = createProgram(createUncertain(database, applied), { 1: V1 });
+      const found: unknown[] = [];
+      await program.transact(async (tx) => {
+        found.push(await tx.model(V1).get('a'));
+        await tx.model(V1).put({ id: 'a', name: 'B' });
+      });
+      expect(found).toEqual([undefined, applied ? { id: 'a', name: 'B' } : undefined]);
+    },
+  );
+
   it('still refuses to add where another record is', async () => {
     const { database, model } = await openV1();
     const program = createProgram(createUncertain(database, false), { 1: V1 });

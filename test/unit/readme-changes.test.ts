@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { AnyModel, Properties } from '../../src/model/index.ts';
 import {
   compareModels,
+  decimal,
   defineModel,
   definitionData,
   enumeration,
@@ -10,6 +11,7 @@ import {
   int32,
   reference,
   string,
+  union,
 } from '../../src/model/index.ts';
 import { readme, tableRows } from '../rig/readme.ts';
 
@@ -28,6 +30,10 @@ const name = string({ number: 2, required: true, maxSize: 100 });
 const note = string({ number: 3 });
 const size = enumeration({ number: 4, cases: { small: 1, large: 2 } });
 const owner = reference({ number: 5, to: 'Person' });
+const kinds = { one: { number: 1, of: string() } };
+const kind = union({ number: 7, cases: kinds });
+const level = int32({ number: 8, default: 1 });
+const price = decimal({ number: 9, precision: 9, scale: 2 });
 const indexes = [{ name: 'byName', on: ['name'] }];
 
 /** A model of one base: what changes is replaced, what is undefined left out. */
@@ -35,7 +41,7 @@ function model(
   change: Readonly<Record<string, Properties[string] | undefined>> = {},
   rest: Record<string, unknown> = {},
 ): AnyModel {
-  const all = Object.entries({ id, name, note, size, owner, ...change });
+  const all = Object.entries({ id, name, note, size, owner, kind, level, price, ...change });
   const properties = Object.fromEntries(
     all.flatMap(([key, property]) => (property ? [[key, property]] : [])),
   );
@@ -58,12 +64,17 @@ const changes: Readonly<Record<string, AnyModel>> = {
     { reservedNumbers: [3], reservedNames: ['note'] },
   ),
   'enum case added': model({ size: enumeration({ number: 4, cases: { small: 1, large: 2, huge: 3 } }) }),
+  'case of a union added': model({
+    kind: union({ number: 7, cases: { ...kinds, many: { number: 2, of: int32() } } }),
+  }),
+  'default changed': model({ level: int32({ number: 8, default: 2 }) }),
   'index removed': model({}, { indexes: [] }),
   'minor version raised': model({}, { version: '1.1' }),
   'index added': model({}, { indexes: [...indexes, { name: 'byNote', on: ['note'] }] }),
   'index changed': model({}, { indexes: [{ name: 'byName', on: ['name', 'note'] }] }),
   'major version raised': model({}, { version: '2.0' }),
   'type of a property changed': model({ note: float64({ number: 3 }) }),
+  'precision or scale of a decimal changed': model({ price: decimal({ number: 9, precision: 9, scale: 3 }) }),
   'key changed': model({}, { key: ['id', 'name'] }),
   'required property added': model({ count: int32({ number: 6, required: true }) }),
   'optional property becomes required': model({ note: string({ number: 3, required: true }) }),
@@ -88,10 +99,14 @@ function compare(configured: AnyModel) {
 }
 
 describe('what the README says of changes', () => {
-  const rows = tableRows(readme, 'change', 'what follows');
+  const rows = tableRows(readme, 'change', 'what follows', 'why');
 
   it('is tried for every row', () => {
     expect(rows.map(([change]) => change)).toEqual(Object.keys(changes));
+  });
+
+  it('gives a reason for every row', () => {
+    expect(rows.filter(([, , why]) => why === undefined || why === '')).toEqual([]);
   });
 
   it.each(rows)('%s: %s', (change = '', follows) => {

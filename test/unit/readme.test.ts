@@ -146,3 +146,20 @@ describe('its table of errors', () => {
     expect(named.filter((code) => !(code in errorCodes))).toEqual([]);
   });
 });
+
+describe('its guarantees and limits', () => {
+  const sentences = ['Guarantees', 'Limits'].flatMap((heading) => {
+    const section = new RegExp(`^## ${heading}\\n(.*?)^## `, 'ms').exec(readme)?.[1] ?? '';
+    return [...section.matchAll(/^- (.+)$/gm)].map(([, sentence = '']) => sentence);
+  });
+
+  it('are there', () => {
+    expect(sentences.length).toBeGreaterThan(10);
+  });
+
+  it.each(sentences)('%s', (sentence) => {
+    const [, file = '', title = ''] = /<!-- (\S+): (.+) -->$/.exec(sentence) ?? [];
+    expect(sentence).toMatch(/<!-- /);
+    expect(readFileSync(join(repositoryTop, file), 'utf8')).toContain(title);
+  });
+});
