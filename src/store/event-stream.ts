@@ -9,7 +9,7 @@ const maxWaitingEvents = limits.store.waitingEvents.value;
  * event, or the loop is left.
  */
 export function streamEvents(
-  hub: MigrationEventHub,
+  hub: Pick<MigrationEventHub, 'subscribe'>,
   signal: AbortSignal | undefined,
 ): AsyncIterable<MigrationEvent> {
   const waiting: MigrationEvent[] = [];
