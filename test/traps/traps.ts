@@ -72,10 +72,10 @@ export const traps: readonly Trap[] = [
     replacements: [
       {
         file: 'src/migration/acquire.ts',
-        find: '  const plan = planModel(stored, model);\n',
+        find: '  const plan = planModel(stored, migration.configured);\n',
         replace:
-          '  const { migrationId } = migration;\n' +
-          "  const plan = { type: 'migrate', migrationId, reasons: [], indexes: [] } as ModelPlan;\n",
+          '  const { migrationId, configured: target } = migration;\n' +
+          "  const plan = { type: 'migrate', migrationId, reasons: [], indexes: [], target } as ModelPlan;\n",
       },
     ],
   },
