@@ -176,7 +176,7 @@ export const errorCodes = {
   VERIFICATION_FAILED: migration(
     false,
     'Records or index entries are not what the new definition demands.',
-    'Read the findings, mend the transform, then resetMigration.',
+    'Read migrationVerification(id), mend the cause, then resetMigration.',
   ),
   HANDLER_FAILED: migration(
     false,

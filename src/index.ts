@@ -47,6 +47,13 @@ export type {
   MigrationStatus,
   MigrationStatusState,
 } from './migration/status.ts';
+export type {
+  IndexFindings,
+  IndexVerification,
+  RecordCheck,
+  VerificationFinding,
+  VerificationReport,
+} from './migration/verification.ts';
 export * from './model/index.ts';
 export { defineTransform, drop } from './model/transform.ts';
 export type { Transform, TransformContext, TransformDefinition } from './model/transform.ts';
@@ -56,7 +63,13 @@ export type { AwaitMigrationOptions } from './store/await-migration.ts';
 export type { ModelMigratingDetails } from './store/gate.ts';
 export type { ModelQuery, RequestOptions, Scan, ScanPage, ScanQuery } from './store/model-query.ts';
 export type { ChangeOf, ModelStore } from './store/model-store.ts';
-export type { HandlerOption, ModelNames, StoreOptions } from './store/options.ts';
+export type {
+  CheckOption,
+  HandlerOption,
+  ModelNames,
+  StoreOptions,
+  VerificationOptions,
+} from './store/options.ts';
 export type { ModelReadiness, Readiness } from './store/readiness.ts';
 export type { RequestTransaction } from './store/request.ts';
 export { FoundationDBDataStore } from './store/store.ts';

@@ -271,6 +271,37 @@ export const limits = {
       source: 'hexadecimal, of a key of 64 bytes: a key of 10,000 would not fit into the row',
       beyond: 'cut',
     },
+    findingProblemLength: {
+      value: 160,
+      unit: 'characters',
+      source: 'what is wrong with a record: 40 of them and their keys lie in the row of a range',
+      beyond: 'cut',
+    },
+    reportedKeys: {
+      value: 240,
+      unit: 'keys',
+      source: 'of all lists of a verification’s report together: it lies in one row of 100 kB',
+      beyond: 'shared out among the lists that have any, at least one each',
+    },
+    lookedUpRows: {
+      value: 100,
+      unit: 'rows',
+      source:
+        'records or index entries looked up side by side: more waits in the client, not in the database',
+      beyond: 'looked up next',
+    },
+    lookedUpBytes: {
+      value: 4_000_000,
+      unit: 'bytes',
+      source: 'records that index entries lead to, read by one transaction: far below its 5 s',
+      beyond: 'the chunk ends with the entries that were looked up',
+    },
+    namedRows: {
+      value: 1_000_000,
+      unit: 'rows',
+      source: 'walked to name what is missing from an index that does not agree: about a minute',
+      beyond: 'what was found until then is named, and the report says that there may be more',
+    },
     cursorBytes: {
       value: 3_000,
       unit: 'bytes',

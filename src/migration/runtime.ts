@@ -15,6 +15,7 @@ import type { StoredModel } from './plan.ts';
 import type { RetryPolicy } from './retry.ts';
 import type { MigrationError, MigrationPhase, MigrationState } from './state.ts';
 import type { MigrationReason } from './status.ts';
+import type { CheckedVerification } from './verification.ts';
 
 /** Threads that run what `workers/transform.ts` does. */
 export type TransformPool = WorkerPool<TransformTask, TransformAnswer>;
@@ -35,7 +36,7 @@ export interface MigrationRuntime {
   readonly session: string;
   readonly heartbeatMs: number;
   readonly retryPolicy: RetryPolicy;
-  readonly verification: 'full' | 'off' | { readonly sampleRatio: number };
+  readonly verification: 'off' | CheckedVerification;
   readonly maxBackfillConcurrency: number;
   readonly throttle: Throttle;
   /** The models that this process has something to do for, by id. */

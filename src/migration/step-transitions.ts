@@ -113,8 +113,16 @@ export async function finishHandler(migration: ModelMigration, held: HeldMigrati
   );
 }
 
-/** Ends the phase. Backfill ends only when every range is at its end: they are read normally here. */
-export function completePhase(migration: ModelMigration, held: HeldMigration): Promise<StepResult> {
+/**
+ * Ends the phase. Backfill ends only when every range is at its end: they are read normally here.
+ *
+ * @param note what the audit event says
+ */
+export function completePhase(
+  migration: ModelMigration,
+  held: HeldMigration,
+  note: string | null = null,
+): Promise<StepResult> {
   return transition<StepResult>(migration, held, async (tx, state) => {
     const rows = await readRanges(tx, migration.model.keys);
     if (rows.some(({ done }) => !done)) {
@@ -130,7 +138,7 @@ export function completePhase(migration: ModelMigration, held: HeldMigration): P
         lastError: null,
         message: null,
       },
-      audit: [{ type: 'PhaseCompleted' }],
+      audit: [{ type: 'PhaseCompleted', message: note }],
       answer: { type: 'completed' },
     };
   });

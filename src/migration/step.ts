@@ -1,20 +1,16 @@
 import type { StepInput, StepResult } from '../../machines/migration.ts';
 import { GodwitException, MigrationException } from '../errors.ts';
-import type { KeyRange } from '../records/keys.ts';
 import { rangeOf } from '../records/keys.ts';
-import type { PassName } from '../records/keys.ts';
 import { createStepContext } from './context.ts';
 import type { MigrationHandler } from './handlers.ts';
 import { isBackfill } from './handlers.ts';
 import type { MigrationOutcome } from './outcome.ts';
 import { MigrationOutcome as Outcome, outcomeProblem } from './outcome.ts';
 import { createIndexPass } from './passes/index-pass.ts';
-import { maxRangesPerPass, planRanges, readRanges, totalsOf, writeRange } from './passes/ledger.ts';
-import type { MoveEnd, Pass } from './passes/mover.ts';
-import { movePass } from './passes/mover.ts';
+import type { MoveEnd } from './passes/mover.ts';
+import { runPass } from './passes/run-pass.ts';
 import { createTransformPass } from './passes/transform-pass.ts';
 import { createTransformSetups } from './passes/transform-setups.ts';
-import { createVerifyPass, verificationProblem, verifiedSlices } from './passes/verify-pass.ts';
 import { watchForStop } from './intent-watch.ts';
 import { readStatus } from './read-status.ts';
 import { isRetryable } from './retry.ts';
@@ -31,16 +27,18 @@ import {
   recordStop,
   startPhase,
 } from './step-transitions.ts';
+import { verifyMigration } from './verify-step.ts';
 
 /** How the work of a step ended, before anything of it is persisted. */
 type WorkEnd =
-  | { readonly type: 'outcome'; readonly outcome: MigrationOutcome }
+  /** `note`: what the audit event of the phase's end says. */
+  | { readonly type: 'outcome'; readonly outcome: MigrationOutcome; readonly note?: string }
   | { readonly type: 'threw'; readonly error: unknown }
   /** An operator's word was seen. */
   | { readonly type: 'intent' }
   | { readonly type: 'stopped' };
 
-const success: WorkEnd = { type: 'outcome', outcome: Outcome.Success };
+const success: Extract<WorkEnd, { type: 'outcome' }> = { type: 'outcome', outcome: Outcome.Success };
 
 /** One step of a phase: started, done and persisted. What it throws is a fault that no state could be written for. */
 export async function runStep(
@@ -50,10 +48,10 @@ export async function runStep(
 ): Promise<StepResult> {
   if (phase === 'publishing') throw new Error('publishing is no phase');
   const isIndexBuild = held.state.kind === 'index';
-  // Entries are all there is to fill; no record is touched, and nobody has handlers for it.
-  if (isIndexBuild && phase !== 'Backfill') return { type: 'completed' };
   const handler = isIndexBuild ? undefined : handlerOf(migration, phase);
   const needsPass = phase === 'Backfill' ? hasPass(migration, held) : verifies(migration, phase);
+  // Entries are all there is to fill and to verify; no record is touched, and nobody has handlers for it.
+  if (isIndexBuild && !needsPass) return { type: 'completed' };
   const started = await startPhase(migration, held, phase, {
     isEmpty: handler === undefined && !needsPass,
     runsExpandHandler: phase === 'Expand' && handler !== undefined,
@@ -73,7 +71,7 @@ function persist(migration: ModelMigration, held: HeldMigration, end: WorkEnd): 
     case 'threw':
       return persistError(migration, held, end.error);
     case 'outcome':
-      return persistOutcome(migration, held, end.outcome);
+      return persistOutcome(migration, held, end.outcome, end.note ?? null);
   }
 }
 
@@ -81,10 +79,11 @@ function persistOutcome(
   migration: ModelMigration,
   held: HeldMigration,
   outcome: MigrationOutcome,
+  note: string | null,
 ): Promise<StepResult> {
   switch (outcome.type) {
     case 'Success':
-      return completePhase(migration, held);
+      return completePhase(migration, held, note);
     case 'Partial':
       return recordPartial(migration, held, outcome);
     case 'Retry':
@@ -156,9 +155,9 @@ async function work(
         return await backfill(migration, held, handler);
       case 'Verify': {
         const verified = verifies(migration, phase) ? await verify(migration, held) : success;
-        return isSuccess(verified) && handler !== undefined
-          ? await callHandler(migration, held, handler)
-          : verified;
+        if (!isSuccess(verified) || handler === undefined) return verified;
+        const called = await callHandler(migration, held, handler);
+        return isSuccess(called) ? { ...called, ...verified } : called;
       }
       case 'Expand':
       case 'Contract':
@@ -180,7 +179,7 @@ async function backfill(
     const setups = createTransformSetups(migration, stored, state, handlers.backfill);
     const pass = createTransformPass(migration, setups, handlers.backfill);
     const slices = state.sourceKeySpaces.map((keySpace) => rangeOf(model.keys.records(keySpace)));
-    return runPass(migration, held, pass, slices);
+    return endOf(await runPass(migration, held, pass, slices));
   }
   if (handler !== undefined && !state.handlerSucceeded) {
     const end = await callHandler(migration, held, handler);
@@ -189,40 +188,17 @@ async function backfill(
   }
   if (!state.indexes.some(({ mode }) => mode === 'fill')) return success;
   const slice = rangeOf(model.keys.records(state.targetKeySpace));
-  return runPass(migration, held, createIndexPass(migration, state), [slice]);
+  return endOf(await runPass(migration, held, createIndexPass(migration, state), [slice]));
 }
 
 async function verify(migration: ModelMigration, held: HeldMigration): Promise<WorkEnd> {
-  const { runtime, model, handlers } = migration;
-  const { verification } = runtime;
-  const sampleRatio = typeof verification === 'object' ? verification.sampleRatio : undefined;
-  const pass = createVerifyPass(migration, held.state, sampleRatio);
-  const end = await runPass(migration, held, pass, verifiedSlices(migration, held.state, sampleRatio));
-  if (!isSuccess(end)) return end;
-  const { rows, moved } = await runtime.database.transact(async (tx) => {
-    const [verified, backfilled] = await Promise.all([
-      readRanges(tx, model.keys, 'verify', { snapshot: true }),
-      readRanges(tx, model.keys, 'backfill', { snapshot: true }),
-    ]);
-    return { rows: verified, moved: totalsOf(backfilled).moved };
-  });
-  const isCounted = isBackfill(handlers.backfill) && sampleRatio === undefined;
-  const expected = isCounted ? moved : undefined;
-  const problem = verificationProblem(model.name, rows, totalsOf(rows), held.state.indexes, expected);
-  if (problem !== undefined) throw problem;
-  return success;
+  const end = await verifyMigration(migration, held);
+  return end.type === 'done' ? { ...success, note: end.summary } : endOf(end);
 }
 
 const isSuccess = (end: WorkEnd): boolean => end.type === 'outcome' && end.outcome.type === 'Success';
 
-async function runPass(
-  migration: ModelMigration,
-  held: HeldMigration,
-  pass: Pass,
-  slices: readonly KeyRange[],
-): Promise<WorkEnd> {
-  await ensureRanges(migration, held, pass.name, slices);
-  const end: MoveEnd = await movePass(migration, held, pass);
+function endOf(end: MoveEnd): WorkEnd {
   switch (end.type) {
     case 'done':
       return success;
@@ -231,27 +207,6 @@ async function runPass(
     case 'stopped':
       return { type: 'stopped' };
   }
-}
-
-/** Plans the ranges of a pass once; a restart finds them. */
-async function ensureRanges(
-  { runtime, model }: ModelMigration,
-  held: HeldMigration,
-  pass: PassName,
-  slices: readonly KeyRange[],
-): Promise<void> {
-  const { database } = runtime;
-  const isPlanned = await database.transact(
-    async (tx) => (await readRanges(tx, model.keys, pass, { snapshot: true })).length > 0,
-  );
-  if (isPlanned) return;
-  const most = Math.max(1, Math.floor(maxRangesPerPass / slices.length));
-  const planned = (await Promise.all(slices.map((slice) => planRanges(database, slice, most)))).flat();
-  await database.transact(async (tx) => {
-    const [rows] = await Promise.all([readRanges(tx, model.keys, pass), held.lease.guard(tx)]);
-    if (rows.length > 0) return;
-    planned.forEach((row, number) => writeRange(tx, model.keys, pass, number, row));
-  });
 }
 
 /** Calls a hand-written handler once, with a context that ends with the call. */

@@ -1,5 +1,5 @@
 import { RequestException } from '../errors.ts';
-import type { IndexData, ReferenceKeys } from '../model/data.ts';
+import type { IndexData, RecordData, ReferenceKeys } from '../model/data.ts';
 import { createValidator } from '../model/validate.ts';
 import { readRecords } from './chunk-format.ts';
 import { EntrySum } from './entry-sum.ts';
@@ -50,8 +50,13 @@ export type ChunkVerification = (chunk: VerifyChunk) => VerifyResult;
 /**
  * Compiles the check of records against the definition they shall be of. One that was written under an older definition
  * passes only if it reads and validates under this one as it is.
+ *
+ * @param check the user's word on a record that is otherwise in order
  */
-export function compileVerification({ target, references, indexes }: VerifySetup): ChunkVerification {
+export function compileVerification(
+  { target, references, indexes }: VerifySetup,
+  check?: (record: RecordData) => unknown,
+): ChunkVerification {
   const { data } = target;
   const codec = createRecordCodec(data);
   const keyCodec = createKeyCodec(data, references);
@@ -76,7 +81,8 @@ export function compileVerification({ target, references, indexes }: VerifySetup
         const prefix = encoders[at]?.prefix ?? Buffer.alloc(0);
         for (const entry of some) sums[at]?.add(Buffer.concat([prefix, entry.key]), entry.value);
       });
-      return undefined;
+      // Last, because it may do to the record what it likes.
+      return check === undefined ? undefined : refusalOf(check, record);
     } catch (error) {
       if (error instanceof RequestException || error instanceof TypeError) return error.message;
       throw error;
@@ -112,4 +118,19 @@ export function compileVerification({ target, references, indexes }: VerifySetup
       }),
     };
   };
+}
+
+function refusalOf(check: (record: RecordData) => unknown, record: RecordData): string | undefined {
+  let answer: unknown;
+  try {
+    answer = check(record);
+  } catch (error) {
+    // Not its message, which may tell values.
+    return `the check threw ${error instanceof Error ? error.name : `a ${typeof error}`}`;
+  }
+  if (answer === true) return undefined;
+  if (answer === false) return 'the check refused it';
+  if (typeof answer === 'string') return answer;
+  // A promise, or nothing, would pass everything.
+  return `the check answered ${answer === null ? 'null' : typeof answer} instead of true, false or a reason`;
 }

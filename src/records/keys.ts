@@ -13,6 +13,7 @@ import { encodeTuple } from './tuple.ts';
  * | `(1, model, 'intent')` | what the operator wants; read by every chunk |
  * | `(1, model, 'state')` | `MigrationState`; changes at step boundaries, no chunk reads it |
  * | `(1, model, 'touched')` | set once a migration has committed a record or run a handler: no way back by itself from then on |
+ * | `(1, model, 'verification')` | what the last verification found |
  * | `(1, model, 'garbage')` | prefixes to sweep: replaced indexes, left key spaces |
  * | `(1, model, 'range', pass, n)` | one range of a pass: begin, end, cursor, claim, counts |
  * | `(1, model, 'counter', name)` | one counter of `migrationMetrics`, 8 bytes little-endian |
@@ -40,6 +41,7 @@ export interface ModelKeys {
   readonly intent: Buffer;
   readonly state: Buffer;
   readonly touched: Buffer;
+  readonly verification: Buffer;
   readonly garbage: Buffer;
   readonly audit: Buffer;
   readonly definitions: Buffer;
@@ -86,6 +88,7 @@ export function createStoreKeys(subspace: Subspace): StoreKeys {
         intent: meta('intent'),
         state: meta('state'),
         touched: meta('touched'),
+        verification: meta('verification'),
         garbage: meta('garbage'),
         audit: under(area.audit, modelId),
         definitions: meta('definition'),

@@ -23,6 +23,10 @@ export function createHandlerLookup(
   modelNames: readonly string[],
 ): (modelName: string) => MigrationHandlers {
   for (const name of Object.values(handlerOptions)) checkOption(name, options[name] as Option, modelNames);
+  const { migrationVerification: verification } = options;
+  if (typeof verification === 'object') {
+    checkOption('migrationVerification.check', verification.check as Option, modelNames);
+  }
   const find = (name: keyof typeof handlerOptions, modelName: string): unknown => {
     const option = options[handlerOptions[name]] as Option;
     if (option === undefined || typeof option === 'function' || isMadeByBackfill(option)) return option;

@@ -7,8 +7,9 @@ import type { MigrationHandler } from '../migration/handlers.ts';
 import type { MigrationLease } from '../migration/lease.ts';
 import type { MigrationStep } from '../migration/step-spec.ts';
 import type { RetryPolicy } from '../migration/retry.ts';
+import type { CheckedVerification, RecordCheck } from '../migration/verification.ts';
 import type { AnyModel } from '../model/define.ts';
-import type { AnyModels } from '../model/infer.ts';
+import type { AnyModels, RecordOf } from '../model/infer.ts';
 import type { WorkerPool } from '../ports/pool.ts';
 import type { Subspace } from '../records/keys.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -25,6 +26,33 @@ export type HandlerOption<Models extends AnyModels, Handler> =
   Handler | { readonly [Name in ModelNames<Models>]?: Handler | undefined };
 
 type PhaseHandler = MigrationHandler<FoundationDBDataStore>;
+
+type RecordOfModel<Model, Name> = Model extends AnyModel
+  ? Model['name'] extends Name
+    ? RecordOf<Model>
+    : never
+  : never;
+
+/** One check for the records of all models, or one for those of each by its name. */
+export type CheckOption<Models extends AnyModels> =
+  | RecordCheck
+  | {
+      readonly [Name in ModelNames<Models>]?:
+        RecordCheck<RecordOfModel<Models[keyof Models], Name>> | undefined;
+    };
+
+/** `migrationVerification` in parts. */
+export interface VerificationOptions<Models extends AnyModels = AnyModels> {
+  /** Part of the records and index entries that is checked, drawn by their keys. Above 0, to 1. Default 1: all. */
+  readonly sampleRatio?: number | undefined;
+  /** Another one draws another sample of the same size. A safe integer from 0; default 0. */
+  readonly seed?: number | undefined;
+  /**
+   * Asked of every record that is checked, as it is after the migration: the old one is gone by then. Runs on the main
+   * thread, 1,000 records or so in a row. Default none.
+   */
+  readonly check?: CheckOption<Models> | undefined;
+}
 
 /** Options of `FoundationDBDataStore.open`. The README has the same in one table. */
 export interface StoreOptions<Models extends AnyModels = AnyModels> {
@@ -64,8 +92,8 @@ export interface StoreOptions<Models extends AnyModels = AnyModels> {
   readonly maxBackfillConcurrency?: number | undefined;
   /** Records that this process moves per second at most, over all models. Above 0; default: no limit. */
   readonly migrationMaxRecordsPerSecond?: number | undefined;
-  /** How records and index entries are checked before publication. `sampleRatio` above 0, to 1. Default `'full'`. */
-  readonly migrationVerification?: 'full' | 'off' | { readonly sampleRatio: number } | undefined;
+  /** How records and index entries are checked before publication. Default `'full'`. */
+  readonly migrationVerification?: 'full' | 'off' | VerificationOptions<Models> | undefined;
 
   /** Who may migrate. Default: the lease in the database. */
   readonly migrationLease?: MigrationLease | undefined;
@@ -104,6 +132,15 @@ const isIn = (min: number, max: number) => (value: unknown) =>
   typeof value === 'number' && value >= min && value <= max;
 const isIntegerIn = (min: number, max: number) => (value: unknown) =>
   Number.isSafeInteger(value) && isIn(min, max)(value);
+
+function isVerification({ sampleRatio, seed, check, ...others }: Readonly<Record<string, unknown>>): boolean {
+  return (
+    Object.keys(others).length === 0 &&
+    (sampleRatio === undefined || isIn(Number.MIN_VALUE, 1)(sampleRatio)) &&
+    (seed === undefined || isIntegerIn(0, Number.MAX_SAFE_INTEGER)(seed)) &&
+    (check === undefined || isFunction(check) || isObject(check))
+  );
+}
 
 interface Rule {
   readonly holds: (value: unknown) => boolean;
@@ -160,8 +197,8 @@ const rules: { readonly [Name in keyof Required<StoreOptions>]: Rule } = {
     (value) =>
       value === 'full' ||
       value === 'off' ||
-      (isObject(value) && isIn(Number.MIN_VALUE, 1)(Reflect.get(value as object, 'sampleRatio'))),
-    "'full', 'off' or { sampleRatio } above 0, to 1",
+      (isObject(value) && isVerification(value as Readonly<Record<string, unknown>>)),
+    "'full', 'off' or { sampleRatio, seed, check }: above 0, to 1; an integer from 0; a function, or an object of them by model name",
   ),
   migrationLease: rule((value) => has(value, 'acquire', 'explain'), 'a MigrationLease'),
   migrationLeaseTimeoutMs: rule(isIn(1_000, 600_000), 'a number of milliseconds from 1,000 to 600,000'),
@@ -193,7 +230,7 @@ export interface CheckedOptions extends StoreOptions {
   readonly continueMigrationsInBackground: boolean;
   readonly migrationMaxParallelModels: number;
   readonly maxBackfillConcurrency: number;
-  readonly migrationVerification: 'full' | 'off' | { readonly sampleRatio: number };
+  readonly migrationVerification: 'off' | CheckedVerification;
   readonly migrationLeaseTimeoutMs: number;
   readonly migrationLeaseHeartbeatMs: number;
   readonly persistMigrationAuditEvents: boolean;
@@ -222,12 +259,18 @@ export function checkOptions(options: StoreOptions): CheckedOptions {
     continueMigrationsInBackground: options.continueMigrationsInBackground ?? false,
     migrationMaxParallelModels: options.migrationMaxParallelModels ?? 2,
     maxBackfillConcurrency: options.maxBackfillConcurrency ?? 4,
-    migrationVerification: options.migrationVerification ?? 'full',
+    migrationVerification: verificationOf(options.migrationVerification),
     migrationLeaseTimeoutMs: timeoutMs,
     migrationLeaseHeartbeatMs: options.migrationLeaseHeartbeatMs ?? timeoutMs / 4,
     persistMigrationAuditEvents: options.persistMigrationAuditEvents ?? false,
     migrationAuditLogMaxEntries: options.migrationAuditLogMaxEntries ?? 1_000,
   };
+}
+
+function verificationOf(option: StoreOptions['migrationVerification']): 'off' | CheckedVerification {
+  if (option === 'off') return option;
+  const { sampleRatio = 1, seed = 0, check } = option === 'full' || option === undefined ? {} : option;
+  return { sampleRatio, seed, check };
 }
 
 function problemsOf(options: StoreOptions): readonly string[] {

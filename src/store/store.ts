@@ -11,6 +11,8 @@ import type { QuarantinedRecord, QuarantineRetry } from '../migration/quarantine
 import { listQuarantined, retryQuarantined } from '../migration/quarantine.ts';
 import { readStatus } from '../migration/read-status.ts';
 import type { MigrationStatus } from '../migration/status.ts';
+import type { VerificationReport } from '../migration/verification.ts';
+import { readVerification } from '../migration/verification.ts';
 import { eitherOf, pollIntervalMs } from '../migration/watch.ts';
 import type { Reason } from '../model/compare.ts';
 import type { AnyModel } from '../model/define.ts';
@@ -267,6 +269,13 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
     if (modelId !== undefined) return read(this.#core.modelById(modelId));
     const all = await Promise.all(models.map(async (model) => [model.id, await read(model)] as const));
     return new Map(all);
+  }
+
+  /** What the last verification of a model found, also after its migration has ended; undefined where there was none. */
+  async migrationVerification(modelId: number): Promise<VerificationReport | undefined> {
+    const { runtime } = this.#open();
+    const { keys } = this.#core.modelById(modelId);
+    return runtime.database.transact((tx) => readVerification(tx, keys));
   }
 
   /** The latest persisted audit events of a model, oldest first; none where they are not kept. @param limit 1 to 10,000 */

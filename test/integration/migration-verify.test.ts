@@ -218,7 +218,10 @@ describe('verification of a sample', () => {
       },
       { migrationVerification: { sampleRatio: 1 } },
     );
-    expect(await failureOf(store)).toContain('2 records do not meet the new definition');
+    const message = await failureOf(store);
+    expect(message).toContain('1 records do not meet the new definition');
+    expect(message).toContain('index byLatitude has 59 entries, where the records demand 59 others');
+    expect(message).toMatch(/missing: 1, of [0-9a-f]+\)/);
   });
 
   it('of some of them looks at some of them', async () => {

@@ -58,11 +58,12 @@ const uneventful: readonly MigrationAuditEvent['type'][] = [
 function linesAt(wallMs: number): readonly string[] {
   const line = (type: string, rest: string) =>
     `godwit=audit type=${type} model=Town modelId=1 migration=Town:1.0->2.0#6e2c178868d8${rest} node=here epoch=1 timestampMs=${wallMs}`;
+  const found = ' message="records: 1, index entries: 1; all in order"';
   return [
     line('LeaseAcquired', ' attempt=0'),
     ...['Expand', 'Backfill', 'Verify', 'Contract'].flatMap((phase) => [
       line('PhaseStarted', ` phase=${phase} attempt=1`),
-      line('PhaseCompleted', ` phase=${phase} attempt=1`),
+      line('PhaseCompleted', ` phase=${phase} attempt=1`) + (phase === 'Verify' ? found : ''),
     ]),
     line('Completed', ' phase=Contract attempt=1'),
   ];

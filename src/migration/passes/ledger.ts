@@ -10,6 +10,7 @@ import {
   isListOf,
   isNullOr,
   isNumber,
+  isOneOf,
   isShape,
   isString,
 } from '../../records/row.ts';
@@ -44,9 +45,20 @@ export interface RangeRow {
   readonly recordsPerSecond: number;
   /** What Verify adds up: see `IndexSum`. */
   readonly sums: readonly IndexSum[];
+  /** Records that are not as they should be. */
   readonly findings: number;
-  /** Keys of the first findings, in hexadecimal digits, cut. */
-  readonly samples: readonly string[];
+  /** The first of what Verify found, of each kind. */
+  readonly samples: readonly FindingSample[];
+}
+
+/** A record, or one of its entries, that is not as it should be: by its key, never with values. */
+export interface FindingSample {
+  readonly kind: 'record' | 'missing' | 'unexpected';
+  /** 0 where it is about no index. */
+  readonly indexId: number;
+  /** Of the record, in hexadecimal digits, cut. */
+  readonly key: string;
+  readonly problem: string;
 }
 
 export interface RangeClaim {
@@ -62,8 +74,10 @@ export interface IndexSum {
   readonly indexId: number;
   readonly side: 'records' | 'entries';
   readonly count: number;
-  /** 16 hexadecimal digits. */
+  /** 16 hexadecimal digits; zeros where each entry was looked up instead. */
   readonly sum: string;
+  /** Of what was looked up: entries that records lack, or that none of them demands. */
+  readonly wrong: number;
 }
 
 const rangeFormat = createRowFormat<RangeRow>('range', {
@@ -85,20 +99,31 @@ const rangeFormat = createRowFormat<RangeRow>('range', {
   sums: isListOf(
     isShape<IndexSum>({
       indexId: isCount,
-      side: (value): value is IndexSum['side'] => value === 'records' || value === 'entries',
+      side: isOneOf('records', 'entries'),
       count: isCount,
       sum: isString,
+      wrong: isCount,
     }),
   ),
   findings: isCount,
-  samples: isListOf(isString),
+  samples: isListOf(
+    isShape<FindingSample>({
+      kind: isOneOf('record', 'missing', 'unexpected'),
+      indexId: isCount,
+      key: isString,
+      problem: isString,
+    }),
+  ),
 });
 
 export const maxRangesPerPass = limits.migration.ranges.value;
-/** Keys of findings that are kept of a whole pass, and of each of its ranges. */
+/** Findings that are kept of each kind, and of each index. */
 export const maxSamples = limits.migration.findingKeys.value;
 /** Hexadecimal digits of such a key. */
 export const maxSampleLength = limits.migration.findingKeyDigits.value;
+/** Findings that are kept of a range: its row is written with every chunk. */
+export const maxSamplesPerRange = 3 * maxSamples;
+const maxProblemLength = limits.migration.findingProblemLength.value;
 /** Below this, one range is enough: a claim costs about as much as a chunk. */
 const minRangeBytes = 256_000;
 
@@ -196,12 +221,34 @@ export interface LedgerTotals {
   readonly quarantined: number;
   readonly bytes: number;
   readonly findings: number;
-  readonly samples: readonly string[];
+  readonly samples: readonly FindingSample[];
   readonly done: boolean;
   /** 0 to 1; never falls, as no row's share does. */
   readonly fraction: number;
   /** Of the ranges that are being moved now. */
   readonly recordsPerSecond: number;
+}
+
+/** The first of each kind and index. @param most of all of them */
+export function addSamples(
+  left: readonly FindingSample[],
+  right: readonly FindingSample[],
+  most = Number.POSITIVE_INFINITY,
+): readonly FindingSample[] {
+  if (right.length === 0) return left;
+  const kept = [...left];
+  for (const { kind, indexId, key, problem } of right) {
+    if (kept.length >= most) break;
+    const alike = kept.filter((other) => other.kind === kind && other.indexId === indexId);
+    if (alike.length >= maxSamples) continue;
+    kept.push({
+      kind,
+      indexId,
+      key: key.slice(0, maxSampleLength),
+      problem: problem.slice(0, maxProblemLength),
+    });
+  }
+  return kept;
 }
 
 export function totalsOf(rows: readonly RangeRow[]): LedgerTotals {
@@ -215,7 +262,7 @@ export function totalsOf(rows: readonly RangeRow[]): LedgerTotals {
     quarantined: sum((row) => row.quarantined),
     bytes: sum((row) => row.bytes),
     findings: sum((row) => row.findings),
-    samples: rows.flatMap((row) => row.samples).slice(0, maxSamples),
+    samples: rows.reduce<RangeRow['samples']>((all, row) => addSamples(all, row.samples), []),
     done,
     fraction: weight === 0 ? 0 : Math.min(1, sum((row) => row.weight * row.share) / weight),
     recordsPerSecond: sum((row) => (row.done || row.claim === null ? 0 : row.recordsPerSecond)),

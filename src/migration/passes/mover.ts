@@ -10,8 +10,8 @@ import type { ChunkControl } from './controller.ts';
 import { chunkLimits, initialChunkControl, nextChunkControl } from './controller.ts';
 import type { Intent } from '../intent.ts';
 import { isStopping, readIntent } from '../intent.ts';
-import type { IndexSum, RangeRow } from './ledger.ts';
-import { interpolate, maxSampleLength, maxSamples, readRange, readRanges, writeRange } from './ledger.ts';
+import type { FindingSample, IndexSum, RangeRow } from './ledger.ts';
+import { addSamples, interpolate, maxSamplesPerRange, readRange, readRanges, writeRange } from './ledger.ts';
 import type { RateMeter } from './rate-meter.ts';
 import { createRateMeter } from './rate-meter.ts';
 import type { HeldMigration, ModelMigration } from '../runtime.ts';
@@ -24,8 +24,7 @@ export interface ChunkAddition {
   readonly quarantined: number;
   readonly bytes: number;
   readonly findings: number;
-  /** Keys of findings, in hexadecimal digits. */
-  readonly samples: readonly string[];
+  readonly samples: readonly FindingSample[];
   readonly sums: readonly IndexSum[];
 }
 
@@ -332,10 +331,7 @@ class RangeMover {
       recordsPerSecond: Math.round(this.#rate.share()),
       sums: addSums(row.sums, addition.sums),
       findings: row.findings + addition.findings,
-      samples: [...row.samples, ...addition.samples.map((key) => key.slice(0, maxSampleLength))].slice(
-        0,
-        maxSamples,
-      ),
+      samples: addSamples(row.samples, addition.samples, maxSamplesPerRange),
     };
   }
 }
@@ -354,7 +350,12 @@ export function addSums(left: readonly IndexSum[], right: readonly IndexSum[]): 
       name,
       known === undefined
         ? entry
-        : { ...entry, count: known.count + entry.count, sum: addEntrySums(known.sum, entry.sum) },
+        : {
+            ...entry,
+            count: known.count + entry.count,
+            sum: addEntrySums(known.sum, entry.sum),
+            wrong: known.wrong + entry.wrong,
+          },
     );
   }
   return [...sums.values()];

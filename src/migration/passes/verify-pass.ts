@@ -4,56 +4,76 @@ import type { KeyValue, Transaction } from '../../kv/kv.ts';
 import { packRecords } from '../../records/chunk-format.ts';
 import type { VerifyChunk, VerifyResult, VerifySetup } from '../../records/chunk-verify.ts';
 import { compileVerification } from '../../records/chunk-verify.ts';
-import type { KeyRange } from '../../records/keys.ts';
+import type { Disagreement, LookedUp } from '../../records/index-agreement.ts';
+import { createIndexAgreement } from '../../records/index-agreement.ts';
+import type { KeyRange, ModelKeys } from '../../records/keys.ts';
 import { rangeOf } from '../../records/keys.ts';
-import { createMaintainedIndexes } from '../../records/maintained-index.ts';
-import { createRecordCodec } from '../../records/record-codec.ts';
 import { getRecords, getRows } from '../../records/record-rows.ts';
 import type { ModelMigration } from '../runtime.ts';
 import type { MigrationState } from '../state.ts';
+import type { RecordCheck } from '../verification.ts';
 import { createChunkRunner } from './chunk-runner.ts';
 import { chunkLimits } from './controller.ts';
-import type { LedgerTotals, RangeRow } from './ledger.ts';
-import { maxSamples } from './ledger.ts';
+import type { FindingSample, IndexSum } from './ledger.ts';
 import type { ChunkAddition, Pass, PreparedChunk } from './mover.ts';
-import { addSums, nothingAdded } from './mover.ts';
+import { nothingAdded } from './mover.ts';
 
 /** Verification only reads: a chunk may be as large as one that is written. */
 const targetBytes = chunkLimits.maxBytes;
+
+/** What of a verification is decided before it begins. */
+export interface VerificationPlan {
+  /** The gate is open: records may change between two chunks, and have no new definition to meet. */
+  readonly isLive: boolean;
+  /** Above 0, to 1. */
+  readonly sampleRatio: number;
+  readonly seed: number;
+  readonly check: RecordCheck | undefined;
+}
 
 /** What is walked: all records, and all entries of each index. */
 export function verifiedSlices(
   { model }: Pick<ModelMigration, 'model'>,
   state: MigrationState,
-  sampleRatio: number | undefined,
 ): readonly KeyRange[] {
   const records = rangeOf(model.keys.records(state.targetKeySpace));
-  if (sampleRatio !== undefined) return [records];
   return [records, ...state.indexes.map(({ indexId }) => rangeOf(model.keys.index(indexId)))];
 }
 
+export function createAgreement({ model }: Pick<ModelMigration, 'model'>, state: MigrationState) {
+  return createIndexAgreement({
+    data: model.data,
+    indexes: state.indexes,
+    keys: model.keys,
+    keySpace: state.targetKeySpace,
+    references: model.references,
+  });
+}
+
 /**
- * Checks behind the gate that every record reads and validates under the new definition, and adds up the index entries
- * that they demand and those that are there (protocol 12).
- *
- * @param sampleRatio of the records, drawn by their keys; their entries are looked up. Undefined: all of them
+ * Checks that records read and validate under the new definition, and that index entries and records agree both ways
+ * (protocol 12). Of all of them behind a closed gate, it adds up the entries that records demand and those that are
+ * there. Of a sample, and where the gate is open, each is looked up in the transaction that reads the other side.
  */
 export function createVerifyPass(
   migration: ModelMigration,
   state: MigrationState,
-  sampleRatio: number | undefined,
+  { isLive, sampleRatio, seed, check }: VerificationPlan,
 ): Pass {
   const { runtime, model } = migration;
-  const setup = createVerifySetup(migration, state);
   const recordsPrefix = model.keys.records(state.targetKeySpace);
-  const runner = createChunkRunner<VerifyChunk, VerifyResult>({
-    clock: runtime.clock,
-    pool: runtime.pool,
-    inPlace: compileVerification(setup),
-    task: (chunk) => ({ task: { kind: 'verify', setup, chunk }, transfer: [chunk.rows] }),
-    resultOf: verifiedBy,
-  });
-  const lookUp = createEntryLookUp(migration, state);
+  const runner = createVerifyRunner(migration, state, check);
+  const agreement = createAgreement(migration, state);
+  const looksUp = isLive || sampleRatio < 1;
+
+  const lookUp = async (
+    tx: Transaction,
+    isRecords: boolean,
+    rows: readonly KeyValue[],
+  ): Promise<LookedUp & { readonly lastRow: KeyValue | undefined }> => {
+    const looked = await (isRecords ? agreement.ofRecords(tx, rows) : agreement.ofEntries(tx, rows));
+    return { ...looked, lastRow: looked.rows < rows.length ? rows[looked.rows - 1] : undefined };
+  };
 
   return {
     name: 'verify',
@@ -61,44 +81,59 @@ export function createVerifyPass(
     readsAhead: true,
     async prepare(begin, end, limit, signal): Promise<PreparedChunk> {
       const isRecords = begin.subarray(0, recordsPrefix.length).equals(recordsPrefix);
-      const { rows, missing } = await runtime.database.transact(
+      const found = await runtime.database.transact(
         async (tx) => {
           const options = { snapshot: true, limit, targetBytes };
-          const read = isRecords ? getRecords : getRows;
-          const { rows: all, atEnd } = await read(tx, begin, end, options);
-          if (sampleRatio === undefined) return { rows: { all, checked: all, atEnd }, missing: [] };
-          const checked = all.filter(({ key }) => isSampled(key, sampleRatio));
-          return { rows: { all, checked, atEnd }, missing: await lookUp(tx, checked) };
+          const { rows, atEnd } = await (isRecords ? getRecords : getRows)(tx, begin, end, options);
+          if (!looksUp) return { rows, atEnd, drawn: rows, looked: undefined };
+          const drawn = rows.filter(({ key }) => isDrawn(key, sampleRatio, seed));
+          const looked = await lookUp(tx, isRecords, drawn);
+          const { lastRow } = looked;
+          if (lastRow === undefined) return { rows, atEnd, drawn, looked };
+          // It took too much for one transaction: the chunk ends with what was looked up.
+          const cut = rows.slice(0, rows.indexOf(lastRow) + 1);
+          return { rows: cut, atEnd: false, drawn: drawn.slice(0, looked.rows), looked };
         },
         { signal, priority: 'batch' },
       );
+      const { rows, drawn, looked } = found;
       const what = isRecords ? 'records' : { entriesOf: indexOf(model.keys, state, begin) };
-      const prefixBytes = isRecords ? recordsPrefix.length : 0;
-      const { read, findings, sums } = await runner.run(
-        () => ({ rows: packRecords(rows.checked, prefixBytes), what }),
-        rows.checked.length,
-      );
-      const bytes = rows.all.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
-      const addition: ChunkAddition = {
-        ...nothingAdded,
-        recordsRead: read,
-        findings: findings.length + missing.length,
-        samples: [...findings.map(({ keyBytes }) => Buffer.from(keyBytes).toString('hex')), ...missing].slice(
-          0,
-          maxSamples,
-        ),
-        sums: sampleRatio === undefined ? sums : [],
-      };
+      const validates = isRecords ? !isLive : !looksUp;
+      const result = validates
+        ? await runner.run(
+            () => ({ rows: packRecords(drawn, isRecords ? recordsPrefix.length : 0), what }),
+            drawn.length,
+          )
+        : undefined;
+      const addition = additionOf({ isRecords, checked: drawn.length, result, looked });
       return {
-        lastKey: rows.all.at(-1)?.key,
-        atEnd: rows.atEnd,
-        records: rows.all.length,
+        lastKey: rows.at(-1)?.key,
+        atEnd: found.atEnd,
+        records: rows.length,
         mutations: 0,
-        bytes,
+        bytes: rows.reduce((sum, { key, value }) => sum + key.length + value.length, 0),
         apply: () => Promise.resolve(addition),
       };
     },
   };
+}
+
+function createVerifyRunner(
+  migration: ModelMigration,
+  state: MigrationState,
+  check: RecordCheck | undefined,
+) {
+  const { runtime } = migration;
+  const setup = createVerifySetup(migration, state);
+  return createChunkRunner<VerifyChunk, VerifyResult>({
+    clock: runtime.clock,
+    pool: runtime.pool,
+    inPlace: compileVerification(setup, check),
+    // A function cannot cross to a thread.
+    alwaysInPlace: check !== undefined,
+    task: (chunk) => ({ task: { kind: 'verify', setup, chunk }, transfer: [chunk.rows] }),
+    resultOf: verifiedBy,
+  });
 }
 
 function createVerifySetup(
@@ -122,7 +157,51 @@ function verifiedBy(answer: TransformAnswer) {
   throw new MigrationException('VERIFICATION_FAILED', message);
 }
 
-function indexOf(keys: ModelMigration['model']['keys'], { indexes }: MigrationState, key: Buffer): number {
+interface Verified {
+  readonly isRecords: boolean;
+  readonly checked: number;
+  readonly result: VerifyResult | undefined;
+  readonly looked: LookedUp | undefined;
+}
+
+function additionOf({ isRecords, checked, result, looked }: Verified): ChunkAddition {
+  const disagreements = looked?.found ?? [];
+  // Where records are validated, that tells what does not read.
+  const unreadable = result === undefined ? disagreements.filter(({ kind }) => kind === 'record') : [];
+  const findings = result?.findings ?? [];
+  return {
+    ...nothingAdded,
+    recordsRead: isRecords ? checked : 0,
+    findings: findings.length + unreadable.length,
+    samples: [
+      ...findings.map(({ keyBytes, message }) =>
+        sampleOf({ kind: 'record', indexId: 0, primaryKey: keyBytes, problem: message }),
+      ),
+      ...unreadable.map(sampleOf),
+      ...disagreements.filter(({ kind }) => kind !== 'record').map(sampleOf),
+    ],
+    sums:
+      looked === undefined
+        ? (result?.sums ?? []).map((sum) => ({ ...sum, wrong: 0 }))
+        : lookedUpSums(isRecords, looked),
+  };
+}
+
+function lookedUpSums(isRecords: boolean, { counts, found }: LookedUp): readonly IndexSum[] {
+  return [...counts].map(([indexId, count]) => ({
+    indexId,
+    side: isRecords ? ('records' as const) : ('entries' as const),
+    count,
+    sum: '0'.repeat(16),
+    wrong: found.filter((other) => other.kind !== 'record' && other.indexId === indexId).length,
+  }));
+}
+
+export function sampleOf({ kind, indexId, primaryKey, problem }: Disagreement): FindingSample {
+  return { kind, indexId, key: Buffer.from(primaryKey).toString('hex'), problem };
+}
+
+function indexOf(keys: ModelKeys, { indexes }: MigrationState, key: Buffer): number {
   const found = indexes.find(({ indexId }) => {
     const prefix = keys.index(indexId);
     return key.subarray(0, prefix.length).equals(prefix);
@@ -131,73 +210,12 @@ function indexOf(keys: ModelMigration['model']['keys'], { indexes }: MigrationSt
   return found.indexId;
 }
 
-/** Answers the keys, in hexadecimal digits, of records that lack an entry. */
-function createEntryLookUp({ model }: ModelMigration, state: MigrationState) {
-  const codec = createRecordCodec(model.data);
-  const prefixBytes = model.keys.records(state.targetKeySpace).length;
-  const stored = state.indexes.map(({ name, indexId }) => ({ name, indexId, state: 'ready' as const }));
-  const indexes = createMaintainedIndexes(model.data, stored, model.keys, model.references);
-  return async (tx: Transaction, rows: readonly KeyValue[]): Promise<string[]> => {
-    const missing: string[] = [];
-    for (const { key, value } of rows) {
-      const primaryKey = key.subarray(prefixBytes);
-      try {
-        const { record } = codec.decode(value);
-        const entries = indexes.flatMap((index) => index.entries(record, primaryKey));
-        const found = await Promise.all(entries.map((entry) => tx.get(entry.key, { snapshot: true })));
-        if (entries.every((entry, at) => found[at]?.equals(entry.value) === true)) continue;
-      } catch {
-        // What does not read is a finding of the record itself.
-        continue;
-      }
-      missing.push(primaryKey.toString('hex'));
-    }
-    return missing;
-  };
-}
-
-/** Drawn by the key, so that a repeated chunk draws the same records. */
-function isSampled(key: Buffer, ratio: number): boolean {
-  let hash = 0x811c9dc5;
+/** Drawn by the key, so that a repeated chunk draws the same. */
+function isDrawn(key: Buffer, ratio: number, seed: number): boolean {
+  if (ratio >= 1) return true;
+  let hash = Math.imul(0x811c9dc5 ^ (seed % 0x1_0000_0000), 0x01000193);
   for (const byte of key) hash = Math.imul(hash ^ byte, 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) >>> 0;
-  return hash < ratio * 0x1_0000_0000;
-}
-
-/**
- * What a finished verification found, in words; undefined when everything is as it should be.
- *
- * @param expectedRecords undefined where nobody counted them: a hand-written handler, or only a sample was read
- */
-export function verificationProblem(
-  modelName: string,
-  rows: readonly RangeRow[],
-  { findings, samples, recordsRead }: LedgerTotals,
-  indexes: MigrationState['indexes'],
-  expectedRecords: number | undefined,
-): MigrationException | undefined {
-  const problems: string[] = [];
-  if (findings > 0) problems.push(`${findings} records do not meet the new definition`);
-  if (expectedRecords !== undefined && expectedRecords !== recordsRead) {
-    problems.push(`${recordsRead} records are there, but ${expectedRecords} were moved`);
-  }
-  const sums = rows.reduce<RangeRow['sums']>((all, row) => addSums(all, row.sums), []);
-  for (const { name, indexId } of indexes) {
-    const side = (which: 'records' | 'entries') =>
-      sums.find((sum) => sum.indexId === indexId && sum.side === which);
-    const [demanded, present] = [side('records'), side('entries')];
-    if (demanded === undefined || present === undefined) continue;
-    if (demanded.count === present.count && demanded.sum === present.sum) continue;
-    problems.push(
-      `index ${name} has ${present.count} entries, where the records demand ${demanded.count}` +
-        (demanded.count === present.count ? ' others' : ''),
-    );
-  }
-  if (problems.length === 0) return undefined;
-  const shown = samples.length === 0 ? '' : ` First keys: ${samples.join(', ')}.`;
-  return new MigrationException(
-    'VERIFICATION_FAILED',
-    `Verification of ${modelName} failed: ${problems.join('; ')}.${shown}`,
-    { details: { model: modelName, findings, samples, problems } },
-  );
+  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
+  hash = Math.imul(hash ^ (hash >>> 12), 0x297a2d39);
+  return (hash ^ (hash >>> 15)) >>> 0 < ratio * 0x1_0000_0000;
 }

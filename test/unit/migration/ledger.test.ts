@@ -3,9 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { openMemoryDatabase } from '../../../src/kv/memory/open.ts';
 import type { RangeRow } from '../../../src/migration/passes/ledger.ts';
 import {
+  addSamples,
   createRange,
   interpolate,
   maxRangesPerPass,
+  maxSamplesPerRange,
   planRanges,
   readRanges,
   totalsOf,
@@ -50,11 +52,30 @@ describe('interpolation between two keys', () => {
   });
 });
 
+const sample = (key: string, indexId = 0) =>
+  ({ kind: indexId === 0 ? 'record' : 'missing', indexId, key, problem: 'odd' }) as const;
+
 describe('the totals of a ledger', () => {
   it('are sums over its rows', () => {
     const rows = [
-      row({ recordsRead: 5, moved: 3, dropped: 1, quarantined: 1, bytes: 70, findings: 1, samples: ['a'] }),
-      row({ recordsRead: 7, moved: 7, bytes: 30, findings: 2, samples: ['b', 'c'], done: true, share: 1 }),
+      row({
+        recordsRead: 5,
+        moved: 3,
+        dropped: 1,
+        quarantined: 1,
+        bytes: 70,
+        findings: 1,
+        samples: [sample('a')],
+      }),
+      row({
+        recordsRead: 7,
+        moved: 7,
+        bytes: 30,
+        findings: 2,
+        samples: [sample('b'), sample('c')],
+        done: true,
+        share: 1,
+      }),
     ];
     expect(totalsOf(rows)).toMatchObject({
       recordsRead: 12,
@@ -63,9 +84,19 @@ describe('the totals of a ledger', () => {
       quarantined: 1,
       bytes: 100,
       findings: 3,
-      samples: ['a', 'b', 'c'],
+      samples: [sample('a'), sample('b'), sample('c')],
       done: false,
     });
+  });
+
+  it('keep the first 20 findings of each kind and index, cut', () => {
+    const many = (indexId: number) => Array.from({ length: 30 }, (_, n) => sample(`${n}`, indexId));
+    const kept = addSamples([], [sample('x'.repeat(200)), ...many(0), ...many(3), ...many(4)]);
+    expect(kept).toHaveLength(60);
+    expect(kept[0]?.key).toHaveLength(128);
+    expect(addSamples(kept, many(5), maxSamplesPerRange)).toHaveLength(60);
+    expect(addSamples([], [{ ...sample('a'), problem: 'x'.repeat(161) }])[0]?.problem).toHaveLength(160);
+    expect(addSamples([], [{ ...sample('a'), problem: 'x'.repeat(160) }])[0]?.problem).toHaveLength(160);
   });
 
   it('weigh the shares', () => {
