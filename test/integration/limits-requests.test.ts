@@ -66,7 +66,7 @@ describe('a page', () => {
     const left = value - bytes - (small.key.length + small.value.length - 50 + 1);
     await add(['behind'], 17);
     await notes().put({ id: 16, text: 'x'.repeat(left) });
-    expect(await lengthOf(await rowsUnder(keys.records(1)), 17)).toBe(value);
+    expect(lengthOf(await rowsUnder(keys.records(1)), 17)).toBe(value);
     expect((await notes().scan().page()).records).toHaveLength(17);
     await notes().put({ id: 16, text: 'x'.repeat(left - 1) });
     expect((await notes().scan().page()).records).toHaveLength(18);
