@@ -3,6 +3,7 @@ import type { Transaction } from '../kv/kv.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import { readFence, writeFence } from '../records/fence.ts';
 import { addGarbage } from '../records/garbage.ts';
+import { renewBuildingIndexes } from '../records/publish.ts';
 import type { MigrationAuditEvent } from './audit.ts';
 import type { CountedAdditions } from './counters.ts';
 import type { Intent } from './intent.ts';
@@ -286,9 +287,14 @@ async function discard(
   targetKeySpace: number | undefined,
 ): Promise<void> {
   const { keys } = model;
+  if (state.kind === 'index') {
+    const stored = await readStoredModel(tx, keys);
+    if (stored !== undefined) await renewBuildingIndexes(tx, keys, stored);
+    return;
+  }
   const isReopened = await reopenIfUntouched(tx, { model }, state);
   const fence = await readFence(tx, keys);
-  if (fence === undefined || state.kind === 'index') return;
+  if (fence === undefined) return;
   await addGarbage(
     tx,
     keys,

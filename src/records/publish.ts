@@ -103,3 +103,26 @@ export async function publishChange(
   writeFence(tx, keys, published);
   return { fence: published, definition };
 }
+
+/**
+ * Gives the indexes that are being built new ids, under which they are built from nothing: what lies under the old ones
+ * is not to be trusted. Writers in flight conflict, as with a publication.
+ */
+export async function renewBuildingIndexes(
+  tx: Transaction,
+  keys: ConfiguredModel['keys'],
+  { fence, current }: { readonly fence: Fence; readonly current: StoredDefinition },
+): Promise<void> {
+  let nextIndexId = fence.nextIndexId;
+  const indexes = current.indexes.map((index) =>
+    index.state === 'building' ? { ...index, indexId: nextIndexId++ } : index,
+  );
+  const left = current.indexes.filter(({ state }) => state === 'building');
+  await addGarbage(
+    tx,
+    keys,
+    left.map(({ indexId }) => ({ indexId, keySpace: 0 })),
+  );
+  writeDefinition(tx, keys, { ...current, indexes });
+  writeFence(tx, keys, { ...fence, schemaEpoch: fence.schemaEpoch + 1, nextIndexId });
+}
