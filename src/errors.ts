@@ -225,6 +225,16 @@ export const errorCodes = {
     'The directory cannot be used by the embedded engine.',
     'Check that it exists, is writable, on a local disk, and belongs to this engine.',
   ),
+  ENGINE_BUSY: storage(
+    true,
+    'The directory is open elsewhere and cannot be compacted, or is being compacted and cannot be opened.',
+    'Close the other stores on it, or wait until it is compacted; then try again.',
+  ),
+  COMPACTION_UNSUPPORTED: storage(
+    false,
+    'The engine has no file that could be compacted.',
+    'Nothing to do: only the embedded engine keeps the space of what was deleted.',
+  ),
   STORAGE_CORRUPT: storage(
     false,
     'Metadata in the database cannot be decoded.',

@@ -11,7 +11,13 @@ export {
 } from './errors.ts';
 export type { ErrorCode, ErrorDetails } from './errors.ts';
 export type { MigrationErrorCode, ModelErrorCode, RequestErrorCode, StorageErrorCode } from './errors.ts';
-export type { KeyValueDatabase, KeyValueTransaction, Transaction, TransactOptions } from './kv/kv.ts';
+export type {
+  Compaction,
+  KeyValueDatabase,
+  KeyValueTransaction,
+  Transaction,
+  TransactOptions,
+} from './kv/kv.ts';
 export { KeyValueError, keyValueLimits } from './kv/kv.ts';
 export { openDatabase } from './kv/open.ts';
 export { auditLine } from './migration/audit.ts';

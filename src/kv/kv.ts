@@ -101,6 +101,12 @@ export interface KeyValueTransaction {
 /** The part of a transaction that a body passed to `transact` may use. */
 export type Transaction = Omit<KeyValueTransaction, 'commit' | 'onError' | 'cancel'>;
 
+/** What a compaction did to the file. */
+export interface Compaction {
+  readonly bytesBefore: number;
+  readonly bytesAfter: number;
+}
+
 export interface KeyValueDatabase {
   /** Which driver this is; for messages and metrics only, no code decides by it. */
   readonly engine: string;
@@ -110,6 +116,15 @@ export interface KeyValueDatabase {
    * when repeated. Whatever else the body throws cancels the transaction and is thrown on.
    */
   transact<T>(body: (tx: Transaction) => Promise<T>, options?: TransactOptions): Promise<T>;
+  /**
+   * Gives the space of what was deleted back to the disk. Only where an engine keeps it: the embedded one, whose file
+   * never shrinks by itself. Commits wait meanwhile, open snapshots end with 1007; killed at any point, it leaves the
+   * old file or the new one, whole.
+   *
+   * @throws StorageException ENGINE_BUSY when others have the directory open; STORAGE_FAILED, as on a full disk: then
+   *   all is as it was
+   */
+  readonly compact?: (() => Promise<Compaction>) | undefined;
   /** Ends what this object opened. Twice is fine. */
   close(): Promise<void>;
 }

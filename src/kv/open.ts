@@ -30,6 +30,7 @@ export async function openDatabase(
     engine: address.engine,
     createTransaction: (options) => address.createTransaction(options),
     transact: (body, options) => address.transact(body, options),
+    compact: address.compact?.bind(address),
     close: () => Promise.resolve(),
   };
 }

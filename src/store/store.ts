@@ -20,7 +20,8 @@ import type { AnyModels } from '../model/infer.ts';
 import { systemClock } from '../ports/clock.ts';
 import { systemProcess } from '../ports/process.ts';
 import { systemRandom } from '../ports/random.ts';
-import { ModelException } from '../errors.ts';
+import { ModelException, StorageException } from '../errors.ts';
+import type { Compaction } from '../kv/kv.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { AwaitMigrationOptions, Dependency } from './await-migration.ts';
 import { awaitMigration } from './await-migration.ts';
@@ -313,6 +314,22 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
       const { backfill } = handlersFor(model, model, fromVersion);
       return isBackfill(backfill) ? backfill : undefined;
     });
+  }
+
+  /**
+   * Gives the space of deleted and replaced records back to the disk; for the embedded engine, whose file never shrinks
+   * by itself. No other store may have the directory open. Writes wait until it is done; reads that are open when the new
+   * file is taken in are tried again. Killed at any point, it leaves the old file or the new one, whole.
+   *
+   * @throws StorageException ENGINE_BUSY, COMPACTION_UNSUPPORTED, STORAGE_FAILED @throws RequestException STORE_CLOSED
+   */
+  async compact(): Promise<Compaction> {
+    const { database } = this.#open().runtime;
+    if (database.compact !== undefined) return database.compact();
+    throw new StorageException(
+      'COMPACTION_UNSUPPORTED',
+      `The engine '${database.engine}' has no file that could be compacted.`,
+    );
   }
 
   /**

@@ -10,8 +10,10 @@ import { ReadLeases, type ReadLease } from '../engine/read-leases.ts';
 import type { StorageWriter } from '../engine/storage.ts';
 import { nextVersion } from '../engine/versionstamp.ts';
 import { Watches } from '../engine/watches.ts';
-import { KeyValueError, KeyValueErrorCode } from '../kv.ts';
+import { StorageException } from '../../errors.ts';
+import { KeyValueError, KeyValueErrorCode, type Compaction } from '../kv.ts';
 import type { Bell } from './bell.ts';
+import { copyTables, dataBytes, removeUnfinishedCopy, syncDirectory, takeInCopy } from './compaction.ts';
 import { CommitLog, versionKey } from './commit-log.ts';
 import { changeRoster, readRoster, type RosterEntry } from './roster.ts';
 import type { Sessions } from './sessions.ts';
@@ -47,7 +49,7 @@ export class EmbeddedEngine implements Engine {
   readonly #bell: Bell;
   readonly #leases: ReadLeases;
   readonly #log: CommitLog;
-  readonly #writer: StorageWriter;
+  #writer: StorageWriter;
   readonly #queue = new CommitQueue();
   readonly #unsafeWithoutConflictCheck: boolean;
   readonly #history = new CommitHistory(0);
@@ -61,6 +63,7 @@ export class EmbeddedEngine implements Engine {
   #rosterRevision = -1;
   #rosterCheckedMs: number;
   #isFlushQueued = false;
+  #compacting: Promise<Compaction> | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: EmbeddedEngineOptions) {
@@ -109,7 +112,49 @@ export class EmbeddedEngine implements Engine {
     return (this.#closing ??= this.#close());
   }
 
+  /** Writes wait while the copy is made; reads go on. Snapshots that are open when it is taken in have ended (1007). */
+  compact(): Promise<Compaction> {
+    if (this.isClosed) return Promise.reject(new KeyValueError(KeyValueErrorCode.canceled));
+    this.#compacting ??= this.#compact().finally(() => {
+      this.#compacting = undefined;
+      if (!this.#queue.isEmpty) this.#queueFlush();
+    });
+    return this.#compacting;
+  }
+
+  async #compact(): Promise<Compaction> {
+    const { directory } = this.#sessions;
+    try {
+      this.#sessions.claimDirectory();
+      // From now on nothing is written; what is being written comes first.
+      await writeExclusively(this.#tables, () => undefined);
+      const bytesBefore = dataBytes(directory);
+      const copy = await copyTables(this.#tables, directory);
+      let unused = copy.environment;
+      try {
+        this.#leases.endSnapshots();
+        unused = takeInCopy(this.#tables, copy, directory);
+        this.#writer = createTableWriter(this.#tables);
+        syncDirectory(directory);
+      } finally {
+        await unused.close();
+      }
+      return { bytesBefore, bytesAfter: dataBytes(directory) };
+    } catch (error) {
+      if (error instanceof StorageException) throw error;
+      throw new StorageException(
+        'STORAGE_FAILED',
+        `The directory '${directory}' could not be compacted; nothing is lost: ${error instanceof Error ? error.message : String(error)}`,
+        { cause: error },
+      );
+    } finally {
+      removeUnfinishedCopy(directory);
+      this.#sessions.releaseDirectory();
+    }
+  }
+
   async #close(): Promise<void> {
+    await this.#compacting?.catch(() => undefined);
     await this.#queue.idle();
     this.watches.close();
     this.#leases.close();
@@ -127,7 +172,7 @@ export class EmbeddedEngine implements Engine {
 
   /** One at a time: whatever is queued while it waits for the lock goes with it. */
   #queueFlush(): void {
-    if (this.#isFlushQueued) return;
+    if (this.#isFlushQueued || this.#compacting !== undefined) return;
     this.#isFlushQueued = true;
     let result: BatchResult | undefined;
     let failure: unknown;
@@ -245,7 +290,10 @@ export class EmbeddedEngine implements Engine {
     if (nowMs - this.#rosterCheckedMs < rosterCheckMs) return;
     this.#rosterCheckedMs = nowMs;
     const living = this.#living(this.#roster);
-    if (living.length < this.#roster.length) changeRoster(this.#tables, () => living);
+    if (living.length === this.#roster.length) return;
+    changeRoster(this.#tables, () => living);
+    // Their readers would pin pages for ever.
+    this.#tables.environment.readerCheck();
   }
 
   #living(roster: readonly RosterEntry[]): RosterEntry[] {
@@ -257,20 +305,24 @@ export class EmbeddedEngine implements Engine {
     this.#watchedThrough = 0;
     this.#bell.listen(() => this.#lookAtWatches());
     const entry = this.#roster.find(({ id }) => id === this.#sessions.id);
-    if (entry?.isWatching !== true) this.#announceWatching();
+    // When it fails (a full disk) the poll goes on.
+    if (entry?.isWatching !== true) this.#announceWatching().catch(() => undefined);
     return undefined;
   }
 
   /** From now until it closes, this session hears the bell; the poll covers the time until then. */
-  #announceWatching(): void {
-    writeExclusively(this.#tables, () => {
+  async #announceWatching(): Promise<void> {
+    try {
+      await this.#compacting;
+    } catch {
+      // Told to whoever asked for the compaction.
+    }
+    await writeExclusively(this.#tables, () => {
       changeRoster(this.#tables, (roster) =>
         roster.map((entry) => (entry.id === this.#sessions.id ? { ...entry, isWatching: true } : entry)),
       );
       this.#refreshRoster(readState(this.#tables));
-    })
-      // A full disk: the poll goes on.
-      .catch(() => undefined);
+    });
   }
 
   #lookAtWatches(): void {

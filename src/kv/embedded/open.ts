@@ -3,6 +3,7 @@ import { systemRandom, type Random } from '../../ports/random.ts';
 import { createEngineDatabase } from '../engine/database.ts';
 import type { KeyValueDatabase } from '../kv.ts';
 import { Bell } from './bell.ts';
+import { removeUnfinishedCopy } from './compaction.ts';
 import { prepareDirectory } from './directory.ts';
 import { EmbeddedEngine } from './engine.ts';
 import { Sessions } from './sessions.ts';
@@ -23,7 +24,7 @@ export interface EmbeddedDatabaseOptions {
  * Opens a directory as a database with FoundationDB's semantics: durable when a commit resolves, shared by several
  * processes of one machine, no server. To be used on the main thread: LMDB does not survive `worker.terminate()`.
  *
- * @throws StorageException ENGINE_DIRECTORY_INVALID, ENGINE_SHARED_UNSAFELY, STORAGE_FORMAT_NEWER, STORAGE_CORRUPT
+ * @throws StorageException ENGINE_DIRECTORY_INVALID, ENGINE_SHARED_UNSAFELY, ENGINE_BUSY, STORAGE_FORMAT_NEWER, STORAGE_CORRUPT
  */
 export async function openEmbeddedDatabase(options: EmbeddedDatabaseOptions): Promise<KeyValueDatabase> {
   const { directory, clock = systemClock, random = systemRandom } = options;
@@ -31,6 +32,7 @@ export async function openEmbeddedDatabase(options: EmbeddedDatabaseOptions): Pr
   prepareDirectory(directory, sessionId);
   const sessions = await Sessions.open(directory, sessionId);
   try {
+    removeUnfinishedCopy(directory);
     const tables = await openTables(directory);
     const engine = new EmbeddedEngine({
       clock,

@@ -1,4 +1,13 @@
-import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, utimes, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  utimes,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { StorageException } from '../../errors.ts';
 import { sleep, systemClock } from '../../ports/clock.ts';
@@ -10,30 +19,39 @@ const beatMs = 1_000;
 /** How long a session of another kernel or namespace is watched before it counts as dead: two beats and a half. */
 const observeMs = 2_500;
 
+/** How long opening waits for a compaction. Copying takes a second or two for each gigabyte. */
+const compactionWaitMs = 30_000;
+const compactionPollMs = 20;
+
 /**
  * Who has the directory open: one file per session, there before the data is touched. Sessions belong to real
  * processes, so they go by the system's clock whatever clock the engine was given.
  */
 export class Sessions {
   readonly id: string;
+  readonly directory: string;
   readonly #folder: string;
   #beats = 0;
   #timer: unknown;
 
-  private constructor(folder: string, id: string) {
-    this.#folder = folder;
+  private constructor(directory: string, id: string) {
+    this.directory = directory;
+    this.#folder = join(directory, 'sessions');
     this.id = id;
   }
 
-  /** @throws StorageException ENGINE_SHARED_UNSAFELY */
-  static async open(directory: string, id: string): Promise<Sessions> {
-    const folder = join(directory, 'sessions');
-    mkdirSync(folder, { recursive: true });
-    const sessions = new Sessions(folder, id);
+  /**
+   * @param waitMs how long a compaction by another session is waited for
+   * @throws StorageException ENGINE_SHARED_UNSAFELY, ENGINE_BUSY
+   */
+  static async open(directory: string, id: string, waitMs = compactionWaitMs): Promise<Sessions> {
+    const sessions = new Sessions(directory, id);
+    mkdirSync(sessions.#folder, { recursive: true });
     systemProcess.sessions.add(id);
     writeFileSync(sessions.#file(id), JSON.stringify(systemProcess.identity));
     try {
       await sessions.#refuseForeign();
+      await sessions.#awaitCompaction(waitMs);
     } catch (error) {
       sessions.close();
       throw error;
@@ -50,6 +68,30 @@ export class Sessions {
     if (!isDead(identity, id)) return true;
     this.#remove(id);
     return false;
+  }
+
+  /**
+   * The directory for this session alone, until `releaseDirectory`. Whoever opens it writes its own file before it
+   * looks for claims, and a claim is written before its session looks for others: one of the two sees the other.
+   *
+   * @throws StorageException ENGINE_BUSY
+   */
+  claimDirectory(): void {
+    writeFileSync(this.#claim(this.id), '');
+    const others = this.#others().filter((id) => this.isAlive(id));
+    if (others.length === 0) return;
+    this.releaseDirectory();
+    const processes = others.flatMap((id) => this.#read(id) ?? []).map(({ host, pid }) => ({ host, pid }));
+    throw new StorageException(
+      'ENGINE_BUSY',
+      `The directory '${this.directory}' is open ${others.length + 1} times; only one that nobody else has open can be compacted.`,
+      { details: { processes } },
+    );
+  }
+
+  /** Without a claim it is fine too. */
+  releaseDirectory(): void {
+    rmSync(this.#claim(this.id), { force: true });
   }
 
   close(): void {
@@ -75,6 +117,17 @@ export class Sessions {
         );
       }
       this.#remove(id);
+    }
+  }
+
+  async #awaitCompaction(waitMs: number): Promise<void> {
+    const isClaimed = () => this.#others().some((id) => existsSync(this.#claim(id)) && this.isAlive(id));
+    const untilMs = systemClock.monotonicMs() + waitMs;
+    while (isClaimed()) {
+      if (systemClock.monotonicMs() >= untilMs) {
+        throw new StorageException('ENGINE_BUSY', `The directory '${this.directory}' is being compacted.`);
+      }
+      await sleep(systemClock, compactionPollMs);
     }
   }
 
@@ -115,7 +168,12 @@ export class Sessions {
   }
 
   #remove(id: string): void {
+    rmSync(this.#claim(id), { force: true });
     rmSync(this.#file(id), { force: true });
+  }
+
+  #claim(id: string): string {
+    return join(this.#folder, `${id}.compacting`);
   }
 
   #file(id: string): string {

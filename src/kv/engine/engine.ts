@@ -1,5 +1,6 @@
 import type { Clock } from '../../ports/clock.ts';
 import type { Random } from '../../ports/random.ts';
+import type { Compaction } from '../kv.ts';
 import type { Commit, CommitRequest } from './commit-request.ts';
 import type { ReadLease } from './read-leases.ts';
 import type { Watches } from './watches.ts';
@@ -15,6 +16,8 @@ export interface Engine {
   openLease(): ReadLease;
   /** Resolves when the commit is as durable as the engine makes it. Rejects with a `KeyValueError`. */
   commit(request: CommitRequest): Promise<Commit>;
+  /** Where what was deleted leaves room in a file. */
+  compact?(): Promise<Compaction>;
   /** Waits for what is in flight. Twice is fine. */
   close(): Promise<void>;
 }

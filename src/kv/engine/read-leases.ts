@@ -58,6 +58,11 @@ export class ReadLeases {
     return undefined;
   }
 
+  /** Ends those that still read; those that only wait for their commit keep their place in the history. */
+  endSnapshots(): void {
+    for (const lease of this.#leases) if (lease.snapshot !== undefined) lease.end();
+  }
+
   close(): void {
     for (const lease of this.#leases) lease.end();
     if (this.#timer !== undefined) this.#clock.clearTimeout(this.#timer);
