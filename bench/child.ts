@@ -7,12 +7,16 @@ import { definitionData } from '../src/model/normalize.ts';
 import type { KeyRange } from '../src/records/keys.ts';
 import { createStoreKeys, keyAfter, rangeOf } from '../src/records/keys.ts';
 import { createRecordCodec } from '../src/records/record-codec.ts';
+import { runLmdbLoop } from './lmdb-loop.ts';
 import { runLoop, target } from './loop.ts';
 import { benchSubspace, createPlace, latitudeOf, placeModelId, PlaceV1, PlaceV2 } from './models.ts';
 
+/** Who moves the records. */
+export type Side = 'godwit' | 'loop' | 'lmdb';
+
 /** What a child process is to do, as its one argument. */
 export interface ChildTask {
-  readonly kind: 'fill' | 'godwit' | 'loop';
+  readonly kind: 'fill' | Side;
   readonly directory: string;
   readonly records: number;
 }
@@ -133,6 +137,23 @@ async function loop(directory: string): Promise<Times> {
   return { ...asWork(work), verifyMs: 0, openMs: work.ms };
 }
 
+async function lmdbLoop(directory: string): Promise<Times> {
+  let took: Measured | undefined;
+  await runLmdbLoop(directory, async (work) => {
+    const end = measure();
+    await work();
+    took = end();
+  });
+  if (took === undefined) throw new Error('nothing was measured');
+  return { ...asWork(took), verifyMs: 0, openMs: took.ms };
+}
+
+const movers: Readonly<Record<Side, (directory: string) => Promise<Times>>> = {
+  godwit: migrate,
+  loop,
+  lmdb: lmdbLoop,
+};
+
 /** @throws Error where a record or an entry is missing, too many, or not what it should be */
 async function check({
   directory,
@@ -198,7 +219,7 @@ async function run(task: ChildTask): Promise<ChildReport | undefined> {
     return undefined;
   }
   const stopWatching = watchAnonymousMemory();
-  const times = await (task.kind === 'godwit' ? migrate(task.directory) : loop(task.directory));
+  const times = await movers[task.kind](task.directory);
   const peakAnonymousBytes = stopWatching();
   // Before the result is checked: that is not what is measured.
   const peakRssBytes = process.resourceUsage().maxRSS * 1_024;

@@ -7,7 +7,7 @@ import { benchSubspace, placeModelId, PlaceV1, PlaceV2 } from './models.ts';
 
 /** What Godwit gives to a model's second definition and its first index: the loop's rows shall be the same bytes. */
 export const target = { schemaId: 2, keySpace: 1, indexId: 1 } as const;
-const recordsPerTransaction = 1_000;
+export const recordsPerTransaction = 1_000;
 
 /**
  * The migration as somebody in a hurry writes it, and as fast as it gets on one thread: decodes, converts, encodes,
