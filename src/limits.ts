@@ -378,8 +378,3 @@ export const limits = {
     },
   },
 } as const satisfies Readonly<Record<string, Readonly<Record<string, Limit>>>>;
-
-type Groups = typeof limits;
-
-/** `database.keyBytes` and the like. */
-export type LimitName = { [Group in keyof Groups]: `${Group}.${keyof Groups[Group] & string}` }[keyof Groups];
