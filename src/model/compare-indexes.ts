@@ -17,7 +17,15 @@ export function compareIndexes(
     if (!names.has(name)) difference.allows('', `index ${name} was removed`);
   }
   const storedNumbers = new Set(stored.properties.map(({ number }) => number));
-  const uniqueBefore = stored.indexes.filter(({ unique }) => unique).map((index) => numbersOf(index, stored));
+  // One that is dropped or filled anew keeps nobody from adding a duplicate while the other is not complete.
+  const uniqueThroughout = stored.indexes
+    .filter(({ unique }) => unique)
+    .filter((index) =>
+      configured.indexes.some(
+        (other) => other.name === index.name && hasSameEntries(index, stored, other, configured),
+      ),
+    )
+    .map((index) => numbersOf(index, stored));
   const fill: string[] = [];
   for (const index of configured.indexes) {
     const before = storedByName.get(index.name);
@@ -27,10 +35,10 @@ export function compareIndexes(
     if (!index.unique) continue;
     const numbers = numbersOf(index, configured);
     // Two records that are alike in all of these properties are so in some of them, too.
-    const wasUnique = uniqueBefore.some((others) => others.every((number) => numbers.includes(number)));
+    const staysUnique = uniqueThroughout.some((others) => others.every((number) => numbers.includes(number)));
     // A record without a value cannot offend, and nobody has one of a new property.
     const mayOffend = numbers.every((number) => storedNumbers.has(number));
-    if (!wasUnique && mayOffend) {
+    if (!staysUnique && mayOffend) {
       difference.breaks('unique', '', `index ${index.name} is unique, which existing records may not be`);
     }
   }

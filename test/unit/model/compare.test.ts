@@ -370,15 +370,26 @@ describe('each rule, forth and back', () => {
       'a unique index over more properties',
       indexed([{ name: 'i', on: ['a'], unique: true }]),
       indexed([{ name: 'i', on: ['a', 'b'], unique: true }]),
-      'fill i',
+      // Nothing would keep records unique while it is filled.
       'unique, fill i',
+      'unique, fill i',
+    ],
+    [
+      'a unique index over more properties beside one that stays',
+      indexed([{ name: 'i', on: ['a'], unique: true }]),
+      indexed([
+        { name: 'i', on: ['a'], unique: true },
+        { name: 'j', on: ['a', 'b'], unique: true },
+      ]),
+      'fill j',
+      'safe',
     ],
     [
       'the name of a unique index',
       indexed([{ name: 'i', on: ['a'], unique: true }]),
       indexed([{ name: 'j', on: ['a'], unique: true }]),
-      'fill j',
-      'fill i',
+      'unique, fill j',
+      'unique, fill i',
     ],
     [
       'the type of an indexed property',
