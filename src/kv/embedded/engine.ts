@@ -290,14 +290,14 @@ export class EmbeddedEngine implements Engine {
     if (nowMs - this.#rosterCheckedMs < rosterCheckMs) return;
     this.#rosterCheckedMs = nowMs;
     const living = this.#living(this.#roster);
-    if (living.length === this.#roster.length) return;
-    changeRoster(this.#tables, () => living);
-    // Their readers would pin pages for ever.
-    this.#tables.environment.readerCheck();
+    if (living.length < this.#roster.length) changeRoster(this.#tables, () => living);
   }
 
   #living(roster: readonly RosterEntry[]): RosterEntry[] {
-    return roster.filter(({ id }) => this.#sessions.isAlive(id));
+    const living = roster.filter(({ id }) => this.#sessions.isAlive(id));
+    // The readers of the dead would pin pages for ever.
+    if (living.length < roster.length) this.#tables.environment.readerCheck();
+    return living;
   }
 
   #onWatching(isWatching: boolean): void {
