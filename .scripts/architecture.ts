@@ -41,6 +41,7 @@ export const layers: readonly Layer[] = [
 
 /** Packages and the only places that may import them. What is not listed here is imported by nobody. */
 export const packages: Readonly<Record<string, readonly string[]>> = {
+  foundationdb: ['src/kv/foundationdb'],
   lmdb: ['src/kv/embedded'],
   msgpackr: ['src/records'],
   nats: ['src/cluster/nats'],

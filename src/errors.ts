@@ -213,7 +213,32 @@ export const errorCodes = {
   DATABASE_INVALID: storage(
     false,
     'The database address is none that this store understands.',
-    "Use 'embedded:<dir>', 'memory:', or an opened database.",
+    "Use 'embedded:<dir>', 'memory:', 'fdb:', 'fdb:<cluster file>', or an opened database.",
+  ),
+  DRIVER_MISSING: storage(
+    false,
+    "The package 'foundationdb' is not installed.",
+    'npm install foundationdb@2: it is an optional peer of this package.',
+  ),
+  DRIVER_FAILED: storage(
+    false,
+    "The package 'foundationdb', or the client library that it needs, cannot be used.",
+    "Install FoundationDB's client library, 7.1 or newer; the cause has the loader's own message.",
+  ),
+  DRIVER_DUPLICATE: storage(
+    false,
+    "Two copies of the package 'foundationdb' are loaded in one process, which breaks both.",
+    'Let host and library share one copy: npm dedupe; the message has both paths.',
+  ),
+  CLUSTER_FILE_MISSING: storage(
+    false,
+    'The cluster file is not there.',
+    "Correct the path behind 'fdb:', or set FDB_CLUSTER_FILE.",
+  ),
+  CLUSTER_UNREACHABLE: storage(
+    true,
+    'The FoundationDB cluster did not answer in time.',
+    'Check the cluster file and that the cluster is up, then try again.',
   ),
   ENGINE_SHARED_UNSAFELY: storage(
     false,

@@ -66,6 +66,12 @@ export const limits = {
       source: 'FoundationDB’s default for one database object',
       beyond: 'refused: 1032',
     },
+    driverWatches: {
+      value: 8_000,
+      unit: 'watches',
+      source: 'of the 10,000 that FoundationDB grants one database object; the rest is left to the host',
+      beyond: 'looked at again every second instead',
+    },
     retryDelayMs: {
       value: 1_000,
       unit: 'ms',

@@ -2,6 +2,8 @@ import { StorageException } from '../errors.ts';
 import { systemClock, type Clock } from '../ports/clock.ts';
 import { systemRandom, type Random } from '../ports/random.ts';
 import { openEmbeddedDatabase } from './embedded/open.ts';
+import type { FoundationDBDatabase } from './foundationdb/binding.ts';
+import { fromHostDatabase, isHostDatabase, openFoundationDB } from './foundationdb/open.ts';
 import type { KeyValueDatabase } from './kv.ts';
 import { openMemoryDatabase } from './memory/open.ts';
 
@@ -13,18 +15,20 @@ export interface OpenDatabaseOptions {
 }
 
 const understood =
-  "'embedded:<directory>', 'memory:' or an opened KeyValueDatabase ('fdb:' comes with the FoundationDB driver, which is not part of this release)";
+  "'embedded:<directory>', 'memory:', 'fdb:', 'fdb:<cluster file>', an opened Database of the package foundationdb, or an opened KeyValueDatabase";
 
 /**
  * Opens what an address names: `embedded:<directory>` (durable, shared by the processes of one machine), `memory:`
- * (gone with the process), or takes a database that the caller opened: that one stays open when the result is closed.
+ * (gone with the process), `fdb:` (a FoundationDB cluster, by its default cluster file or the one that follows), or takes
+ * a database that the caller opened: that one stays open when the result is closed.
  *
- * @throws StorageException DATABASE_INVALID; and what `openEmbeddedDatabase` throws.
+ * @throws StorageException DATABASE_INVALID; and what `openEmbeddedDatabase` and `openFoundationDB` throw.
  */
 export async function openDatabase(
-  address: string | KeyValueDatabase,
+  address: string | KeyValueDatabase | FoundationDBDatabase,
   { clock = systemClock, random = systemRandom }: OpenDatabaseOptions = {},
 ): Promise<KeyValueDatabase> {
+  if (isHostDatabase(address)) return fromHostDatabase(address, clock);
   if (!isKeyValueDatabase(address)) return openAddress(address, { clock, random });
   return {
     engine: address.engine,
@@ -40,6 +44,10 @@ async function openAddress(
   options: { readonly clock: Clock; readonly random: Random },
 ): Promise<KeyValueDatabase> {
   if (address === 'memory:') return openMemoryDatabase(options);
+  const cluster = typeof address === 'string' ? /^fdb:(.*)$/su.exec(address)?.[1] : undefined;
+  if (cluster !== undefined) {
+    return openFoundationDB({ clusterFile: cluster === '' ? undefined : cluster, clock: options.clock });
+  }
   const directory = typeof address === 'string' ? /^embedded:(.+)$/su.exec(address)?.[1] : undefined;
   if (directory !== undefined) return openEmbeddedDatabase({ directory, ...options });
   throw new StorageException(

@@ -1,5 +1,6 @@
 import type { MessageBus } from '../cluster/bus.ts';
 import { ModelException } from '../errors.ts';
+import type { FoundationDBDatabase } from '../kv/foundationdb/binding.ts';
 import type { KeyValueDatabase } from '../kv/kv.ts';
 import type { MigrationAuditEventReporter } from '../migration/audit.ts';
 import type { Backfill } from '../migration/backfill-spec.ts';
@@ -56,8 +57,11 @@ export interface VerificationOptions<Models extends AnyModels = AnyModels> {
 
 /** Options of `FoundationDBDataStore.open`. The README has the same in one table. */
 export interface StoreOptions<Models extends AnyModels = AnyModels> {
-  /** `'embedded:<directory>'`, `'memory:'`, or an opened database, which stays open when the store is closed. */
-  readonly database: string | KeyValueDatabase;
+  /**
+   * `'embedded:<directory>'`, `'memory:'`, `'fdb:'` or `'fdb:<cluster file>'`; or an opened database, the `Database` of the
+   * package `foundationdb` too, which stays open when the store is closed.
+   */
+  readonly database: string | KeyValueDatabase | FoundationDBDatabase;
   /** The tuple that every key of this store begins with; one element or more. */
   readonly subspace: Subspace;
   /** Token in subjects and metrics, [A-Za-z0-9_-]{1,64}. Default: the subspace joined by `-`. */
@@ -156,8 +160,11 @@ const handler = rule(
 
 const rules: { readonly [Name in keyof Required<StoreOptions>]: Rule } = {
   database: rule(
-    (value) => typeof value === 'string' || has(value, 'transact', 'createTransaction'),
-    "'embedded:<directory>', 'memory:' or an opened database",
+    (value) =>
+      typeof value === 'string' ||
+      has(value, 'transact', 'createTransaction') ||
+      has(value, 'rawCreateTransaction', 'getRoot'),
+    "'embedded:<directory>', 'memory:', 'fdb:<cluster file>' or an opened database",
   ),
   subspace: rule(
     (value) =>

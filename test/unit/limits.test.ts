@@ -48,6 +48,12 @@ const shownBy: Readonly<Record<string, readonly [at: Shown, past?: Shown]>> = {
   'database.watches': [
     [database, 'as many watches as FoundationDB grants are armed, and one more is refused'],
   ],
+  'database.driverWatches': [
+    [
+      'unit/kv/foundationdb-loading.test.ts',
+      'are as many as the driver may arm, and one more becomes a poll',
+    ],
+  ],
   'database.retryDelayMs': [[engine, 'grows up to its bound and no further']],
 
   'engine.snapshots': [[database, 'are as many as that, and one more is told to try again']],

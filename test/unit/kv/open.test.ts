@@ -57,19 +57,15 @@ describe('opening a database', () => {
     await mine.close();
   });
 
-  it.each([
-    '',
-    'memory',
-    'embedded:',
-    'fdb:',
-    'fdb:/etc/foundationdb/fdb.cluster',
-    'postgres://user:secret@host/',
-  ])('says what it understands instead of %s', async (address) => {
-    const opening = openDatabase(address);
-    await expect(opening).rejects.toMatchObject({ code: 'DATABASE_INVALID' });
-    await expect(opening).rejects.toThrow(/embedded:<directory>.*memory:.*not part of this release/su);
-    await expect(opening).rejects.not.toThrow(/secret/u);
-  });
+  it.each(['', 'memory', 'embedded:', 'postgres://user:secret@host/'])(
+    'says what it understands instead of %s',
+    async (address) => {
+      const opening = openDatabase(address);
+      await expect(opening).rejects.toMatchObject({ code: 'DATABASE_INVALID' });
+      await expect(opening).rejects.toThrow(/embedded:<directory>.*memory:.*fdb:<cluster file>/su);
+      await expect(opening).rejects.not.toThrow(/secret/u);
+    },
+  );
 
   it('refuses a file and a foreign directory', async () => {
     const file = join(directory.path, 'file');

@@ -1,0 +1,39 @@
+import { openFoundationDB } from '../../src/kv/foundationdb/open.ts';
+import { openMemoryDatabase } from '../../src/kv/memory/open.ts';
+import type { Clock } from '../../src/ports/clock.ts';
+import { createFakeFoundationDB } from '../rig/fake-foundationdb.ts';
+import { describeKeyValueConformance } from './kv-suite.ts';
+
+/** The driver over a client that behaves as the C client does; over a real one where FDB_CLUSTER_FILE is set. */
+const openOverFake = async (clock?: Clock) => {
+  const memory = openMemoryDatabase({ clock });
+  const fake = createFakeFoundationDB(memory);
+  const database = await openFoundationDB({
+    clock,
+    source: { load: () => fake, loadedFiles: () => [] },
+  });
+  return {
+    database,
+    dispose: async () => {
+      await database.close();
+      await memory.close();
+    },
+  };
+};
+
+const clusterFile = process.env['FDB_CLUSTER_FILE'];
+if (clusterFile !== undefined) {
+  describeKeyValueConformance({
+    name: 'foundationdb',
+    open: async () => {
+      const database = await openFoundationDB({ clusterFile });
+      return { database, dispose: () => database.close() };
+    },
+  });
+}
+
+describeKeyValueConformance({
+  name: 'foundationdb, over a client without a cluster',
+  open: () => openOverFake(),
+  openWithClock: (clock) => openOverFake(clock),
+});
