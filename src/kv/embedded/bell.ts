@@ -69,13 +69,17 @@ export class Bell {
     this.stopListening();
     if (this.#ringTimer !== undefined) {
       this.#clock.clearTimeout(this.#ringTimer);
-      writeSync(this.#file, '.', 0);
+      this.#write();
     }
     closeSync(this.#file);
   }
 
   #write(): void {
     this.#lastRungMs = this.#clock.monotonicMs();
-    writeSync(this.#file, '.', 0);
+    try {
+      writeSync(this.#file, '.', 0);
+    } catch {
+      // A full disk: those who listen look now and then anyway.
+    }
   }
 }

@@ -5,6 +5,7 @@ import {
   readFileSync,
   readdirSync,
   renameSync,
+  rmSync,
   statfsSync,
   statSync,
   writeFileSync,
@@ -37,16 +38,21 @@ export function prepareDirectory(directory: string, uniqueId: string): void {
   try {
     mkdirSync(directory, { recursive: true });
   } catch (error) {
-    throw invalid(directory, 'cannot be created', error);
+    throw invalidDirectory(directory, `cannot be created (${messageOf(error)})`, error);
   }
-  if (!statSync(directory).isDirectory()) throw invalid(directory, 'is not a directory');
+  if (!statSync(directory).isDirectory()) throw invalidDirectory(directory, 'is not a directory');
   try {
-    accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
+    accessSync(directory, constants.R_OK | constants.X_OK);
   } catch (error) {
-    throw invalid(directory, 'cannot be read and written', error);
+    throw invalidDirectory(directory, 'cannot be read', error);
+  }
+  try {
+    accessSync(directory, constants.W_OK);
+  } catch (error) {
+    throw invalidDirectory(directory, 'is read-only: the engine has to write, even to read', error);
   }
   const network = networkFileSystems.get(statfsSync(directory).type);
-  if (network !== undefined) throw invalid(directory, `is on a network file system (${network})`);
+  if (network !== undefined) throw invalidDirectory(directory, `is on a network file system (${network})`);
   if (!readMarker(directory)) mark(directory, uniqueId);
 }
 
@@ -54,7 +60,7 @@ function mark(directory: string, uniqueId: string): void {
   const foreign = readdirSync(directory).find((name) => !name.startsWith(markerName));
   // Another process may have marked and filled it between the two looks.
   if (foreign !== undefined && !readMarker(directory)) {
-    throw invalid(directory, `is not empty and was not made by this engine (it has '${foreign}')`);
+    throw invalidDirectory(directory, `is not empty and was not made by this engine (it has '${foreign}')`);
   }
   const marker = { engine: engineName, format: directoryFormat };
   const temporary = join(directory, `${markerName}.${uniqueId}`);
@@ -62,7 +68,8 @@ function mark(directory: string, uniqueId: string): void {
     writeFileSync(temporary, `${JSON.stringify(marker)}\n`);
     renameSync(temporary, join(directory, markerName));
   } catch (error) {
-    throw invalid(directory, 'cannot be written', error);
+    rmSync(temporary, { force: true });
+    throw directoryError(directory, error);
   }
 }
 
@@ -72,10 +79,11 @@ function readMarker(directory: string): boolean {
     text = readFileSync(join(directory, markerName), 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw invalid(directory, `has an unreadable ${markerName}`, error);
+    throw invalidDirectory(directory, `has an unreadable ${markerName}`, error);
   }
   const format = formatOf(text);
-  if (format === undefined) throw invalid(directory, `has a ${markerName} that is not this engine's`);
+  if (format === undefined)
+    throw invalidDirectory(directory, `has a ${markerName} that is not this engine's`);
   if (format > directoryFormat) {
     throw new StorageException(
       'STORAGE_FORMAT_NEWER',
@@ -97,6 +105,17 @@ function formatOf(text: string): number | undefined {
   }
 }
 
-function invalid(directory: string, what: string, cause?: unknown): StorageException {
+/** What an operation of the file system or LMDB failed with, in its own words. */
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** What opening fails with where the disk is full, or the files do not do what they should. */
+export function directoryError(directory: string, error: unknown): StorageException {
+  if (error instanceof StorageException) return error;
+  return invalidDirectory(directory, `cannot be written (${messageOf(error)})`, error);
+}
+
+export function invalidDirectory(directory: string, what: string, cause?: unknown): StorageException {
   return new StorageException('ENGINE_DIRECTORY_INVALID', `The directory '${directory}' ${what}.`, { cause });
 }

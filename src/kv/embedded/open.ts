@@ -4,10 +4,11 @@ import { createEngineDatabase } from '../engine/database.ts';
 import type { KeyValueDatabase } from '../kv.ts';
 import { Bell } from './bell.ts';
 import { removeUnfinishedCopy } from './compaction.ts';
-import { prepareDirectory } from './directory.ts';
+import { refuseDamaged } from './data-file.ts';
+import { directoryError, prepareDirectory } from './directory.ts';
 import { EmbeddedEngine } from './engine.ts';
 import { Sessions } from './sessions.ts';
-import { openTables } from './tables.ts';
+import { openTables, type Tables } from './tables.ts';
 
 export interface EmbeddedDatabaseOptions {
   /** Made if missing. On a local disk; shared by processes of one machine that see each other's pids. */
@@ -31,21 +32,27 @@ export async function openEmbeddedDatabase(options: EmbeddedDatabaseOptions): Pr
   const sessionId = systemRandom.id();
   prepareDirectory(directory, sessionId);
   const sessions = await Sessions.open(directory, sessionId);
+  let tables: Tables | undefined;
+  let bell: Bell | undefined;
   try {
+    refuseDamaged(directory, () => sessions.isAlone);
     removeUnfinishedCopy(directory);
-    const tables = await openTables(directory);
+    tables = await openTables(directory);
+    bell = new Bell(directory, clock);
     const engine = new EmbeddedEngine({
       clock,
       random,
       tables,
       sessions,
-      bell: new Bell(directory, clock),
+      bell,
       unsafeWithoutConflictCheck: options.unsafeWithoutConflictCheck ?? false,
     });
     await engine.start();
     return createEngineDatabase(engine);
   } catch (error) {
+    bell?.close();
+    await tables?.environment.close();
     sessions.close();
-    throw error;
+    throw directoryError(directory, error);
   }
 }

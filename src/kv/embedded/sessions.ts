@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { StorageException } from '../../errors.ts';
 import { sleep, systemClock } from '../../ports/clock.ts';
 import { systemProcess, type ProcessIdentity } from '../../ports/process.ts';
+import { directoryError } from './directory.ts';
 
 /** How often a session shows that it lives to those who cannot look at its process. */
 const beatMs = 1_000;
@@ -42,22 +43,27 @@ export class Sessions {
 
   /**
    * @param waitMs how long a compaction by another session is waited for
-   * @throws StorageException ENGINE_SHARED_UNSAFELY, ENGINE_BUSY
+   * @throws StorageException ENGINE_SHARED_UNSAFELY, ENGINE_BUSY, ENGINE_DIRECTORY_INVALID
    */
   static async open(directory: string, id: string, waitMs = compactionWaitMs): Promise<Sessions> {
     const sessions = new Sessions(directory, id);
-    mkdirSync(sessions.#folder, { recursive: true });
     systemProcess.sessions.add(id);
-    writeFileSync(sessions.#file(id), JSON.stringify(systemProcess.identity));
     try {
+      mkdirSync(sessions.#folder, { recursive: true });
+      writeFileSync(sessions.#file(id), JSON.stringify(systemProcess.identity));
       await sessions.#refuseForeign();
       await sessions.#awaitCompaction(waitMs);
     } catch (error) {
       sessions.close();
-      throw error;
+      throw directoryError(directory, error);
     }
     sessions.#beat();
     return sessions;
+  }
+
+  /** Whether nobody else has the directory open. */
+  get isAlone(): boolean {
+    return !this.#others().some((id) => this.isAlive(id));
   }
 
   /** Whether the session has its file and nothing shows that its process has ended. */

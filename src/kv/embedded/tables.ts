@@ -1,6 +1,9 @@
+import { existsSync, linkSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Database, RootDatabase } from 'lmdb';
 import { StorageException } from '../../errors.ts';
 import { limits } from '../../limits.ts';
+import { systemRandom } from '../../ports/random.ts';
 import type { Key } from '../engine/keys.ts';
 import { copyOut } from './slab.ts';
 
@@ -17,6 +20,9 @@ export interface Tables {
 
 /** Over all processes; one for each open snapshot. */
 const maxReaders = limits.engine.readers.value;
+
+/** LMDB gives each a cache line. */
+const readerBytes = 64;
 
 /**
  * The size of LMDB's tests and of most kernels' pages: small commits write least with it. LMDB then takes keys of up to
@@ -42,11 +48,31 @@ const encoder = {
   decode: (bytes: Buffer): Buffer => copyOut(bytes, 0, bytes.length),
 };
 
+/**
+ * LMDB makes the file of its readers without a block on the disk and maps it: on a full disk the process that touches a
+ * page of it for the first time would get SIGBUS. So it is made here, with all its blocks, and appears at once.
+ */
+function reserveLockFile(path: string): void {
+  const lockFile = join(path, 'lock.mdb');
+  if (existsSync(lockFile)) return;
+  const draft = join(path, `lock.${systemRandom.id()}`);
+  try {
+    writeFileSync(draft, Buffer.alloc(maxReaders * readerBytes));
+    linkSync(draft, lockFile);
+  } catch (error) {
+    // Another process was first, or the file system knows no links: then LMDB makes its own.
+    if ((error as NodeJS.ErrnoException).code === 'ENOSPC') throw error;
+  } finally {
+    rmSync(draft, { force: true });
+  }
+}
+
 /** @throws StorageException ENGINE_DIRECTORY_INVALID when LMDB cannot be loaded or refuses the files. */
 export async function openTables(path: string): Promise<Tables> {
   try {
     // Loaded by whoever opens a directory, not by whoever imports the library.
     const { open } = await import('lmdb');
+    reserveLockFile(path);
     const environment = open({ path, maxDbs: 4, maxReaders, pageSize, noSubdir: false, cache: false });
     environment.readerCheck();
     const table = (name: string) =>
