@@ -213,6 +213,12 @@ export const limits = {
       source: 'audit events or records in quarantine in one answer: some 10 MB at most',
       beyond: 'refused: `OPTION_INVALID`',
     },
+    trimmedEvents: {
+      value: 1_000,
+      unit: 'events',
+      source: 'cleared from the audit log by one transaction, which reads them: 5 MB at most',
+      beyond: 'cleared by the next transaction',
+    },
     waitingEvents: {
       value: 1_000,
       unit: 'events',

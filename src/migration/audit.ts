@@ -1,7 +1,9 @@
 import type { KeyValueDatabase, Transaction } from '../kv/kv.ts';
+import { limits } from '../limits.ts';
 import type { ModelKeys } from '../records/keys.ts';
 import { keyAfter, rangeOf } from '../records/keys.ts';
 import { createRowFormat, isCount, isNullOr, isNumber, isOneOf, isString } from '../records/row.ts';
+import { integer, integerOf } from './counters.ts';
 import type { MigrationPhase } from './state.ts';
 import { cutMessage } from './state.ts';
 
@@ -63,6 +65,7 @@ const auditFormat = createRowFormat<MigrationAuditEvent>('audit event', {
 export type MigrationAuditEventReporter = (event: MigrationAuditEvent) => void;
 
 const versionstampBytes = 10;
+const maxTrimmed = limits.store.trimmedEvents.value;
 
 /**
  * Sets an event under a versionstamp, in the transaction that makes it true: it is there exactly once, or not at all.
@@ -77,6 +80,7 @@ export function persistAuditEvent(
   const key = Buffer.concat([keys.audit, Buffer.alloc(versionstampBytes), Buffer.of(ordinal)]);
   const message = event.message === null ? null : cutMessage(event.message);
   tx.setVersionstampedKey(key, keys.audit.length, auditFormat.encode({ ...event, message }));
+  tx.atomicOp('add', keys.auditCount, integer(1));
 }
 
 /** The latest `limit` events, oldest first. */
@@ -90,18 +94,29 @@ export async function readAuditEvents(
   return rows.map(({ value }) => auditFormat.parse(value)).toReversed();
 }
 
-/** Clears all but the latest `maxEntries`. In a transaction of its own, after the commit of what was audited. */
+/**
+ * Clears all but the latest `maxEntries`, in transactions of its own, after the commit of what was audited. A log that is
+ * short enough costs one read. Two that trim at once conflict on the rows they clear, so that each is counted once.
+ */
 export async function trimAuditEvents(
   database: KeyValueDatabase,
   keys: ModelKeys,
   maxEntries: number,
 ): Promise<void> {
-  await database.transact(async (tx) => {
-    const { begin, end } = rangeOf(keys.audit);
-    const kept = await tx.getRangeAll(begin, end, { reverse: true, limit: maxEntries + 1, snapshot: true });
-    const oldest = kept[maxEntries];
-    if (oldest !== undefined) tx.clearRange(begin, keyAfter(oldest.key));
-  });
+  const { begin, end } = rangeOf(keys.audit);
+  let isTrimmed = false;
+  while (!isTrimmed) {
+    isTrimmed = await database.transact(async (tx) => {
+      const tooMany = integerOf(await tx.get(keys.auditCount, { snapshot: true })) - maxEntries;
+      if (tooMany <= 0) return true;
+      const oldest = await tx.getRangeAll(begin, end, { limit: Math.min(tooMany, maxTrimmed) });
+      const last = oldest.at(-1);
+      if (last === undefined) return true;
+      tx.clearRange(begin, keyAfter(last.key));
+      tx.atomicOp('add', keys.auditCount, integer(-oldest.length));
+      return tooMany <= oldest.length;
+    });
+  }
 }
 
 /** One line of `key=value`, in a fixed order; strings with anything but word characters are quoted as in JSON. */

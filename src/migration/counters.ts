@@ -44,11 +44,16 @@ const noMetrics: MigrationMetrics = {
   lastEventAtMs: 0,
 };
 
-const integer = (value: number): Buffer => {
+/** What adds to a counter, or takes from it: 8 bytes, little-endian, as a two's complement. */
+export function integer(value: number): Buffer {
   const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64LE(BigInt(Math.floor(value)));
+  bytes.writeBigInt64LE(BigInt(Math.floor(value)));
   return bytes;
-};
+}
+
+/** A counter's value; 0 where nothing was added yet. */
+export const integerOf = (value: Buffer | undefined): number =>
+  value === undefined ? 0 : Number(value.readBigInt64LE());
 
 /** Adds without reading, so that counting makes nobody conflict. */
 export function count(tx: Transaction, keys: ModelKeys, atMs: number, additions: CountedAdditions): void {
@@ -62,7 +67,7 @@ export async function readMetrics(tx: Transaction, keys: ModelKeys): Promise<Mig
   const { begin, end } = rangeOf(keys.counters);
   const rows = new Map<string, number>();
   for (const { key, value } of await tx.getRangeAll(begin, end, { snapshot: true })) {
-    rows.set(key.toString('latin1'), Number(value.readBigUInt64LE()));
+    rows.set(key.toString('latin1'), integerOf(value));
   }
   const names = Object.keys(noMetrics) as MigrationCounter[];
   return Object.fromEntries(

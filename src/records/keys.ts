@@ -17,6 +17,7 @@ import { encodeTuple } from './tuple.ts';
  * | `(1, model, 'garbage')` | prefixes to sweep: replaced indexes, left key spaces |
  * | `(1, model, 'range', pass, n)` | one range of a pass: begin, end, cursor, claim, counts |
  * | `(1, model, 'counter', name)` | one counter of `migrationMetrics`, 8 bytes little-endian |
+ * | `(1, model, 'auditCount')` | how many audit events are kept, 8 bytes little-endian |
  * | `(2, model, keySpace) + key` | a record |
  * | `(3, model, indexId) + values (+ key)` | an index entry |
  * | `(4, model) + versionstamp` | one audit event |
@@ -44,6 +45,7 @@ export interface ModelKeys {
   readonly verification: Buffer;
   readonly garbage: Buffer;
   readonly audit: Buffer;
+  readonly auditCount: Buffer;
   readonly definitions: Buffer;
   definition(schemaId: number): Buffer;
   readonly counters: Buffer;
@@ -91,6 +93,7 @@ export function createStoreKeys(subspace: Subspace): StoreKeys {
         verification: meta('verification'),
         garbage: meta('garbage'),
         audit: under(area.audit, modelId),
+        auditCount: meta('auditCount'),
         definitions: meta('definition'),
         definition: (schemaId) => meta('definition', schemaId),
         counters: meta('counter'),

@@ -95,6 +95,12 @@ const shownBy: Readonly<Record<string, readonly [at: Shown, past?: Shown]>> = {
   'store.listedEntries': [
     [requests, 'may be asked for with as many as it may have, and one more is refused'],
   ],
+  'store.trimmedEvents': [
+    [
+      'unit/migration/audit-log.test.ts',
+      'clears as many events as it may in one transaction, and one more in the next',
+    ],
+  ],
   'store.waitingEvents': [[runtime, 'finds as many as are kept, and one more costs it the oldest']],
   'store.retryAfterMs': [[requests, 'sends callers away for as long as it may, and not for longer']],
 
