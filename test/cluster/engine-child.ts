@@ -1,13 +1,16 @@
 /** One process of the tests on the engine's care: does what it is told over IPC and reports what it committed. */
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
+import { setTimeout } from 'node:timers/promises';
 import { openEmbeddedDatabase } from '../../src/kv/embedded/open.ts';
-import type { KeyValueDatabase } from '../../src/kv/kv.ts';
+import { KeyValueError, KeyValueErrorCode, type KeyValueDatabase } from '../../src/kv/kv.ts';
 import { createSeededRandom } from '../rig/seed.ts';
 import type { EngineOrder, EngineReport } from './engine-processes.ts';
 
 const bytes = (text: string) => Buffer.from(text);
 const report = (message: EngineReport) => process.send?.(message);
+/** So often the slowest reader looks again. */
+const readerPauseMs = 100;
 let isStopped = false;
 const macrotask = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -110,7 +113,25 @@ async function mixed(database: KeyValueDatabase, self: number, seed: number): Pr
       if (committed % 100 === 0) report({ type: 'committed', count: committed });
     }
   };
-  await Promise.all(Array.from({ length: 4 }, one));
+  /** Somebody who reads for as long as the engine lets anybody, again and again. */
+  const hold = async () => {
+    while (!isStopped) {
+      const tx = database.createTransaction();
+      try {
+        for (;;) {
+          await tx.get(bytes('mixed/'));
+          await setTimeout(readerPauseMs);
+          if (isStopped) break;
+        }
+      } catch (error) {
+        if (!(error instanceof KeyValueError) || error.code !== KeyValueErrorCode.transactionTooOld)
+          throw error;
+      }
+      tx.cancel();
+    }
+  };
+  await Promise.all([...Array.from({ length: 4 }, one), hold()]);
+  report({ type: 'committed', count: committed });
 }
 
 async function run(order: EngineOrder): Promise<void> {
