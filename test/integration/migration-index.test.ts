@@ -6,6 +6,7 @@ import { readGarbage } from '../../src/records/garbage.ts';
 import { rangeOf } from '../../src/records/keys.ts';
 import type { MigrationRig } from '../rig/migration.ts';
 import { cityId, createLatch, createMigrationRig, succeed, typesOf } from '../rig/migration.ts';
+import { overriding } from '../rig/overriding.ts';
 import { createSeededRandom, drawSeed } from '../rig/seed.ts';
 
 let rig: MigrationRig;
@@ -114,17 +115,11 @@ describe('an index added to a model with records', () => {
     };
     // Whenever a chunk has read records, an older program writes some of them.
     const meddled = (tx: Transaction): Transaction =>
-      new Proxy(tx, {
-        get(target, name) {
-          const found: unknown = Reflect.get(target, name, target);
-          if (typeof found !== 'function') return found;
-          if (name !== 'getRangeAll') return found.bind(target) as unknown;
-          return async (...given: Parameters<Transaction['getRangeAll']>) => {
-            const rows = await target.getRangeAll(...given);
-            const isOfRecords = records.begin.compare(given[0]) <= 0 && records.end.compare(given[0]) > 0;
-            if (isOfRecords) await meddle();
-            return rows;
-          };
+      overriding(tx, {
+        async getRangeAll(begin, ...given) {
+          const rows = await tx.getRangeAll(begin, ...given);
+          if (records.begin.compare(begin) <= 0 && records.end.compare(begin) > 0) await meddle();
+          return rows;
         },
       });
     vi.spyOn(rig.database, 'transact').mockImplementation((body, options) =>

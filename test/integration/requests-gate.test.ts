@@ -18,6 +18,7 @@ import { readFence, writeFence } from '../../src/records/fence.ts';
 import { createModelView } from '../../src/records/model-view.ts';
 import { createRecordAccess } from '../../src/records/record-access.ts';
 import { schemaIdOf } from '../../src/records/record-codec.ts';
+import { overriding } from '../rig/overriding.ts';
 import { recomputeIndexes } from '../rig/recompute-index.ts';
 import { createProgram, openProgram } from '../rig/requests.ts';
 
@@ -367,14 +368,7 @@ describe('a transaction whose result is unknown', () => {
         if (applied) await first.commit();
         first.cancel();
         const second = database.createTransaction();
-        const later = new Proxy(second, {
-          get(target, name) {
-            if (name === 'afterUnknownResult') return true;
-            const value: unknown = Reflect.get(target, name, target);
-            return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-          },
-        });
-        const result = await body(later);
+        const result = await body(overriding(second, { afterUnknownResult: true }));
         await second.commit();
         second.cancel();
         return result;

@@ -1,5 +1,5 @@
 import type { KeyValueDatabase, KeyValueTransaction, Transaction } from '../../src/kv/kv.ts';
-import { runTransaction } from '../../src/kv/transact.ts';
+import { overriding, withTransactions } from './overriding.ts';
 
 /** Parts of a chunk's transaction, by the prefixes of their keys. */
 export interface SplitCommit {
@@ -14,8 +14,7 @@ export interface SplitCommit {
  * Nothing shows for as long as nobody dies in between.
  */
 export function commitInTwo(database: KeyValueDatabase, { cursor, later }: SplitCommit): KeyValueDatabase {
-  const createTransaction: KeyValueDatabase['createTransaction'] = (options) => {
-    const tx = database.createTransaction(options);
+  return withTransactions(database, (tx) => {
     const held: ((to: Pick<Transaction, 'set' | 'clear'>) => void)[] = [];
     let isChunk = false;
     const split: Pick<KeyValueTransaction, 'set' | 'clear' | 'commit' | 'onError'> = {
@@ -43,20 +42,8 @@ export function commitInTwo(database: KeyValueDatabase, { cursor, later }: Split
         await tx.onError(error);
       },
     };
-    return new Proxy(tx, {
-      get(_, name) {
-        const owner = name in split ? split : tx;
-        const value: unknown = Reflect.get(owner, name, owner);
-        return typeof value === 'function' ? (value.bind(owner) as unknown) : value;
-      },
-    });
-  };
-  return {
-    engine: database.engine,
-    createTransaction,
-    transact: (body, options) => runTransaction({ createTransaction }, body, options),
-    close: () => database.close(),
-  };
+    return overriding(tx, split);
+  });
 }
 
 function isUnder(key: Uint8Array, prefix: Uint8Array): boolean {

@@ -1,6 +1,6 @@
 import type { KeyValueDatabase, KeyValueTransaction } from '../../src/kv/kv.ts';
 import { KeyValueError, KeyValueErrorCode } from '../../src/kv/kv.ts';
-import { runTransaction } from '../../src/kv/transact.ts';
+import { overriding, withTransactions } from './overriding.ts';
 
 const readNames = [
   'get',
@@ -11,7 +11,7 @@ const readNames = [
   'getRangeSplitPoints',
 ] as const;
 
-const writeNames: ReadonlySet<PropertyKey> = new Set<keyof KeyValueTransaction>([
+const writeNames = [
   'set',
   'clear',
   'clearRange',
@@ -20,7 +20,7 @@ const writeNames: ReadonlySet<PropertyKey> = new Set<keyof KeyValueTransaction>(
   'setVersionstampedValue',
   'addWriteConflictRange',
   'addWriteConflictKey',
-]);
+] as const;
 
 /** What reaches the database. The commit of a transaction that wrote nothing does not, as in FoundationDB's client. */
 export type OperationKind = (typeof readNames)[number] | 'commit';
@@ -95,12 +95,12 @@ export function createFaultyDatabase(database: KeyValueDatabase, planned?: Fault
     return result;
   };
 
-  const createTransaction: KeyValueDatabase['createTransaction'] = (options) => {
-    const tx = database.createTransaction(options);
+  const faulty = withTransactions(database, (tx) => {
     let wrote = false;
     const operate = <T>(kind: OperationKind, operation: () => Promise<T>) =>
       reach(kind, tx.attempt, operation);
-    const faulty: Pick<KeyValueTransaction, (typeof readNames)[number] | 'commit' | 'onError'> = {
+    return overriding(tx, {
+      ...noting(tx, () => (wrote = true)),
       get: (...given) => operate('get', () => tx.get(...given)),
       async *getRange(...given) {
         yield* await operate('getRange', () => Promise.resolve(tx.getRange(...given)));
@@ -121,21 +121,11 @@ export function createFaultyDatabase(database: KeyValueDatabase, planned?: Fault
         wrote = false;
         await tx.onError(error);
       },
-    };
-    return new Proxy(tx, {
-      get(_, name) {
-        if (writeNames.has(name)) wrote = true;
-        const owner = name in faulty ? faulty : tx;
-        const value: unknown = Reflect.get(owner, name, owner);
-        return typeof value === 'function' ? (value.bind(owner) as unknown) : value;
-      },
     });
-  };
+  });
 
   return {
-    engine: database.engine,
-    createTransaction,
-    transact: (body, options) => runTransaction({ createTransaction }, body, options),
+    ...faulty,
     close: () => Promise.resolve(),
     operations,
     get strikes() {
@@ -151,4 +141,17 @@ export function createFaultyDatabase(database: KeyValueDatabase, planned?: Fault
 /** As from a database object that was closed: nobody tries again. */
 function processIsDead(): KeyValueError {
   return new KeyValueError(KeyValueErrorCode.canceled, { message: 'the process is dead' });
+}
+
+/** Every write of a transaction, told before it is done. */
+function noting(tx: KeyValueTransaction, told: () => void): Partial<KeyValueTransaction> {
+  const note =
+    <Given extends unknown[]>(write: (...given: Given) => void) =>
+    (...given: Given) => {
+      told();
+      Reflect.apply(write, tx, given);
+    };
+  return Object.fromEntries(
+    writeNames.map((name) => [name, note(tx[name] as (...given: unknown[]) => void)]),
+  );
 }

@@ -1,6 +1,5 @@
 import type { KeyValueDatabase, KeyValueTransaction } from '../../src/kv/kv.ts';
 import { openMemoryDatabase } from '../../src/kv/memory/open.ts';
-import { runTransaction } from '../../src/kv/transact.ts';
 import type { MigrationAuditEvent } from '../../src/migration/audit.ts';
 import type { AnyModels } from '../../src/model/infer.ts';
 import { systemClock } from '../../src/ports/clock.ts';
@@ -11,6 +10,7 @@ import { createStoreKeys } from '../../src/records/keys.ts';
 import type { Ports } from '../../src/store/core.ts';
 import type { StoreOptions } from '../../src/store/options.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
+import { overriding, withTransactions } from './overriding.ts';
 import { CityV1, cityOf, createInlinePool, createLatch } from './migration.ts';
 
 /** A transaction of a store that is about to commit, or has. */
@@ -126,8 +126,7 @@ function observe(
   store: number,
   rig: Pick<TrapRig, 'beforeCommit' | 'afterCommit'>,
 ): KeyValueDatabase {
-  const createTransaction: KeyValueDatabase['createTransaction'] = (options) => {
-    const tx = database.createTransaction(options);
+  return withTransactions(database, (tx) => {
     const set = new Set<string>();
     const cleared = new Set<string>();
     const commit: ObservedCommit = {
@@ -162,20 +161,8 @@ function observe(
         await tx.onError(error);
       },
     };
-    return new Proxy(tx, {
-      get(_, name) {
-        const owner = name in observed ? observed : tx;
-        const value: unknown = Reflect.get(owner, name, owner);
-        return typeof value === 'function' ? (value.bind(owner) as unknown) : value;
-      },
-    });
-  };
-  return {
-    engine: database.engine,
-    createTransaction,
-    transact: (body, options) => runTransaction({ createTransaction }, body, options),
-    close: () => Promise.resolve(),
-  };
+    return overriding(tx, observed);
+  });
 }
 
 const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');

@@ -1,5 +1,5 @@
 import type { KeyValueDatabase, KeyValueTransaction } from '../../src/kv/kv.ts';
-import { runTransaction } from '../../src/kv/transact.ts';
+import { overriding, withTransactions } from './overriding.ts';
 
 /** One attempt to commit something that is being watched. */
 export interface WatchedCommit {
@@ -23,8 +23,7 @@ export function watchCommits(
   watcher: CommitWatcher,
 ): KeyValueDatabase {
   let commits = 0;
-  const createTransaction: KeyValueDatabase['createTransaction'] = (options) => {
-    const tx = database.createTransaction(options);
+  return withTransactions(database, (tx) => {
     const keys = new Set<string>();
     const watched: Pick<KeyValueTransaction, 'set' | 'commit' | 'onError'> = {
       set(key, value) {
@@ -45,18 +44,6 @@ export function watchCommits(
         await tx.onError(error);
       },
     };
-    return new Proxy(tx, {
-      get(_, name) {
-        const owner = name in watched ? watched : tx;
-        const value: unknown = Reflect.get(owner, name, owner);
-        return typeof value === 'function' ? (value.bind(owner) as unknown) : value;
-      },
-    });
-  };
-  return {
-    engine: database.engine,
-    createTransaction,
-    transact: (body, options) => runTransaction({ createTransaction }, body, options),
-    close: () => database.close(),
-  };
+    return overriding(tx, watched);
+  });
 }

@@ -15,6 +15,7 @@ import { createStoreKeys } from '../../../src/records/keys.ts';
 import { createRecordCodec } from '../../../src/records/record-codec.ts';
 import { setRecord } from '../../../src/records/record-rows.ts';
 import { definition, index } from '../records/definition.ts';
+import { overriding } from '../../rig/overriding.ts';
 
 const byName = index('byName', ['name']);
 const data = definition(
@@ -124,19 +125,13 @@ describe('looking up', () => {
       let now = 0;
       let most = 0;
       const looked = await database.transact((tx) => {
-        const watched = new Proxy(tx, {
-          get(target, name) {
-            const own: unknown = Reflect.get(target, name, target);
-            if (name !== 'get' || typeof own !== 'function') {
-              return typeof own === 'function' ? (own.bind(target) as unknown) : own;
-            }
-            return async (...args: unknown[]) => {
-              now += 1;
-              most = Math.max(most, now);
-              const found: unknown = await own.apply(target, args);
-              now -= 1;
-              return found;
-            };
+        const watched = overriding(tx, {
+          async get(...given) {
+            now += 1;
+            most = Math.max(most, now);
+            const found = await tx.get(...given);
+            now -= 1;
+            return found;
           },
         });
         return agreement.ofEntries(watched, entries.slice(0, count));

@@ -6,6 +6,7 @@ import { persistAuditEvent, readAuditEvents, trimAuditEvents } from '../../../sr
 import { integerOf } from '../../../src/migration/counters.ts';
 import { createStoreKeys, rangeOf } from '../../../src/records/keys.ts';
 import { countTransactions } from '../../rig/counting-database.ts';
+import { overriding, withTransactions } from '../../rig/overriding.ts';
 
 const memory = openMemoryDatabase();
 afterAll(() => memory.close());
@@ -64,13 +65,14 @@ describe('an audit log', () => {
   it('that is short enough is left alone, at the price of one read', async () => {
     const log = await createLog('short', 4);
     const before = await memory.transact((tx) => tx.getReadVersion());
-    await memory.transact(async (tx) => {
-      const only = {
-        ...memory,
-        transact: (body: (t: typeof tx) => Promise<unknown>) => body(withoutRanges(tx)),
-      };
-      await trimAuditEvents(only as typeof memory, log.keys, 4);
-    });
+    const rangeless = withTransactions(memory, (tx) =>
+      overriding(tx, {
+        getRangeAll() {
+          throw new Error('a range is read');
+        },
+      }),
+    );
+    await trimAuditEvents(rangeless, log.keys, 4);
     expect(await log.sizes()).toEqual([4, 4]);
     expect(await memory.transact((tx) => tx.getReadVersion())).toBe(before);
   });
@@ -82,13 +84,3 @@ describe('an audit log', () => {
     expect(await log.attempts()).toEqual(Array.from({ length: 20 }, (_, index) => 30 + index));
   });
 });
-
-function withoutRanges<Target extends object>(target: Target): Target {
-  return new Proxy(target, {
-    get(of, name) {
-      const value: unknown = Reflect.get(of, name, of);
-      if (name === 'getRangeAll') throw new Error('a range is read');
-      return typeof value === 'function' ? (value.bind(of) as unknown) : value;
-    },
-  });
-}
