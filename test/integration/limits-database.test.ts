@@ -168,6 +168,30 @@ it('a directory has as many readers as that, and one more is told to try again',
   directory.remove();
 });
 
+it('watches are looked at again once readers that are all in use are free', async () => {
+  const directory = createTemporaryDirectory('limits');
+  const clock = createVirtualClock();
+  const database = await openEmbeddedDatabase({ directory: directory.path, clock });
+  const watch = await database.transact((tx) => Promise.resolve(tx.watch(k('a'))));
+  // A snapshot of its own, so that looking takes another reader.
+  const open = database.createTransaction();
+  await open.get(k('a'));
+  const tables = await openTables(directory.path);
+  const snapshots: LmdbSnapshot[] = [];
+  const commit = () => writeExclusively(tables, () => void tables.meta.put('a', Buffer.of(1)));
+  const read = () => snapshots.push(new LmdbSnapshot(tables));
+  for (await commit(); (await codeOf(read)) !== 1037; await commit());
+  await clock.advanceAsync(1_000);
+  open.cancel();
+  for (const snapshot of snapshots) snapshot.release();
+  await database.transact((tx) => Promise.resolve(tx.set(k('a'), v('1'))));
+  await clock.advanceAsync(1_000);
+  expect(await watch.changed).toBe(true);
+  await tables.environment.close();
+  await database.close();
+  directory.remove();
+});
+
 describe('an iterator', () => {
   it.each([limits.engine.iteratorPairs.value, limits.engine.iteratorPairs.value + 1])(
     'has all of %d pairs once, in order, whichever way',

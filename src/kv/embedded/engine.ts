@@ -327,10 +327,15 @@ export class EmbeddedEngine implements Engine {
 
   #lookAtWatches(): void {
     if (this.isClosed) return;
-    const version = this.#withSnapshot((snapshot) => snapshot.version);
-    if (version === this.#watchedThrough) return;
-    this.#watchedThrough = version;
-    this.watches.recheckAll();
+    try {
+      const version = this.#withSnapshot((snapshot) => snapshot.version);
+      if (version === this.#watchedThrough) return;
+      this.watches.recheckAll();
+      this.#watchedThrough = version;
+    } catch (error) {
+      // No reader is free: the next look sees the same.
+      if (!(error instanceof KeyValueError)) throw error;
+    }
   }
 
   #withSnapshot<T>(use: (snapshot: LmdbSnapshot) => T): T {
