@@ -48,6 +48,8 @@ export function createMigrationEffects(migrations: ReadonlyMap<number, ModelMigr
     runStep: async (input) => {
       const migration = find(input);
       return owning(migration, async (held) => {
+        // Between two steps: a handler that answers Partial again and again would not be stopped otherwise.
+        if (migration.stop.aborted) return { type: 'stopped' };
         // Also after a restart: the delay of a retry is persisted.
         const waited = await waitOut(migration, held);
         return waited ?? runStep(migration, held, input.phase);
@@ -126,8 +128,10 @@ async function owning<T extends StepResult | { readonly type: 'over' }>(
     return result;
   } catch (error) {
     if (!isLeaseLost(error)) throw error;
-    // Whatever it had begun is no failed attempt; the next owner may be this process.
-    migration.startToTakeBack = held.state.revision;
+    // A start that it had begun is no failed attempt; the next owner may be this process. One that ended is none to
+    // take back.
+    const isUnderWay = !held.isFresh && held.state.status === 'Running';
+    migration.startToTakeBack = isUnderWay ? held.state.revision : undefined;
     await letGo(migration);
     return { type: 'leaseLost' };
   }
@@ -239,13 +243,13 @@ async function auditRejection(migration: ModelMigration, { holder }: LeaseRefuse
   const { runtime, model } = migration;
   const about = { migrationId: migration.migrationId, phase: 'Expand', attempt: 0 } as const;
   const message = holder === undefined ? null : `held by ${holder.nodeId} under epoch ${holder.epoch}`;
-  const events = [auditEvent(migration, about, holder?.epoch ?? 0, { type: 'LeaseRejected', message })];
+  const event = auditEvent(migration, about, holder?.epoch ?? 0, { type: 'LeaseRejected', message });
   try {
     await runtime.database.transact(async (tx) => {
-      recordInTransaction(tx, migration, events, {});
+      recordInTransaction(tx, migration, [event], {});
     });
   } catch (error) {
     runtime.logger.warn({ err: error, model: model.name }, 'an audit event could not be kept');
   }
-  runtime.events.committed(model, events);
+  runtime.events.committed(model, [event]);
 }
