@@ -11,10 +11,10 @@ import type { LeaseGrant, LeaseHandle, LeaseRefused } from './lease.ts';
 import { clearRanges } from './passes/ledger.ts';
 import type { ModelPlan, StoredModel } from './plan.ts';
 import { planModel, readStoredModel } from './plan.ts';
-import { refuseMixedRecords } from './preflight.ts';
+import { refuseMissingHandlers, refuseMissingStep, refuseMixedRecords } from './preflight.ts';
 import type { HeldMigration, ModelMigration } from './runtime.ts';
 import type { MigrationState, PlannedIndex } from './state.ts';
-import { adoptsTransform, createState, readState, writeState } from './state.ts';
+import { adoptsTransform, createState, isBegun, readState, writeState } from './state.ts';
 import { auditEvent, recordInTransaction } from './transition.ts';
 
 /** What one attempt to own a model's migration found. */
@@ -119,10 +119,15 @@ async function prepareOwnership(
   const existing = state?.migrationId === plan.migrationId ? state : undefined;
   const halt = existing === undefined ? undefined : haltOf(existing);
   if (halt !== undefined) return { type: 'halted', as: halt };
+  // What was there when the store was opened may have changed: other handlers are needed now, and there may be none.
+  if (plan.type === 'migrate') {
+    refuseMissingStep(migration.configured, stored);
+    refuseMissingHandlers([{ target: plan.target, handlers: migration.handlers, reasons: plan.reasons }]);
+  }
   const isClosed =
     plan.type === 'index' ||
     (stored.fence.state === 'migrating' && stored.fence.target?.migrationId === plan.migrationId);
-  if (existing !== undefined && isClosed) {
+  if (existing !== undefined && isBegun(existing) && isClosed) {
     return goOn(tx, migration, { existing, stored, grant, isTouched: touched !== undefined });
   }
   return begin(tx, migration, plan, stored, existing, grant);
@@ -167,6 +172,7 @@ function begin(
 ): Prepared {
   const { model } = migration;
   clearRanges(tx, model.keys);
+  const isNew = existing === undefined || !isBegun(existing);
   const common = {
     migrationId: plan.migrationId,
     revision: (existing?.revision ?? 0) + 1,
@@ -182,12 +188,12 @@ function begin(
       indexes: buildingIndexes(current),
     };
     const state = createState({ ...common, ...target, kind: 'index', phase: 'Backfill' });
-    return granted(tx, migration, grant, stored, existing === undefined, state);
+    return granted(tx, migration, grant, stored, isNew, state);
   }
   refuseMixedRecords(migration, stored);
   const closed = closeGate(tx, model, stored, plan.migrationId, plan.indexes);
   const state = createState({ ...common, ...closed.target, kind: 'migration', phase: 'Expand' });
-  return granted(tx, migration, grant, closed.stored, existing === undefined, state);
+  return granted(tx, migration, grant, closed.stored, isNew, state);
 }
 
 function granted(

@@ -15,7 +15,7 @@ import { planModel, readStoredModel } from './plan.ts';
 import { migrationIdOf, readStatusIn } from './read-status.ts';
 import type { MigrationRuntime } from './runtime.ts';
 import type { MigrationState } from './state.ts';
-import { adoptsTransform, createState, isHalted, readState, writeState } from './state.ts';
+import { adoptsTransform, createState, isHalted, noTarget, readState, writeState } from './state.ts';
 import type { MigrationStatus } from './status.ts';
 import { auditEvent, obey, recordInTransaction, reopenIfUntouched } from './transition.ts';
 
@@ -209,7 +209,7 @@ function firstState(migrationId: string, plan: ModelPlan): MigrationState {
     kind: plan.type === 'index' ? 'index' : 'migration',
     revision: 0,
     phase: plan.type === 'index' ? 'Backfill' : 'Expand',
-    targetSchemaId: 0,
+    targetSchemaId: noTarget,
     targetKeySpace: 0,
     sourceKeySpaces: [],
     indexes: [],

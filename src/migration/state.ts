@@ -156,6 +156,13 @@ export function createState(first: FirstState): MigrationState {
   };
 }
 
+/** In place of the target's id: an operator had the word before anybody began, and chose no target. Real ids begin at 1. */
+export const noTarget = 0;
+
+export function isBegun({ targetSchemaId }: MigrationState): boolean {
+  return targetSchemaId !== noTarget;
+}
+
 /** Whether it stands still until an operator resumes it. */
 export function isHalted(state: MigrationState | undefined): boolean {
   return state !== undefined && ['Paused', 'Canceled', 'Failed'].includes(state.status);
