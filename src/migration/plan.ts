@@ -145,5 +145,16 @@ const mixedRecords: Reason = {
 /** `Name:1.0->2.0#<first 12 digits of the target's hash>`: the same for every node that is to do the same. */
 function migrationIdOf(current: StoredDefinition, { name, data, hash }: ConfiguredModel): string {
   // While an index is being built its definition is the published one already.
-  return `${name}:${current.version}->${data.version}#${hash.slice(0, 12)}`;
+  return `${name}:${current.version}->${data.version}#${idHash(hash)}`;
+}
+
+const idHash = (hash: string): string => hash.slice(0, 12);
+
+/** The same migration, when a compatible definition was published meanwhile. */
+export function leadingFrom(migrationId: string, before: string, now: string): string {
+  return migrationId.replace(`:${before}->`, () => `:${now}->`);
+}
+
+export function leadsTo(migrationId: string, hash: string): boolean {
+  return migrationId.endsWith(`#${idHash(hash)}`);
 }
