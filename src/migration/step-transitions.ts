@@ -1,6 +1,8 @@
 import type { StepResult } from '../../machines/migration.ts';
 import type { Transaction } from '../kv/kv.ts';
 import { limits } from '../limits.ts';
+import type { PassName } from '../records/keys.ts';
+import { isBackfill } from './handlers.ts';
 import type { Intent } from './intent.ts';
 import { isStopping } from './intent.ts';
 import type { MigrationOutcome } from './outcome.ts';
@@ -114,7 +116,8 @@ export async function finishHandler(migration: ModelMigration, held: HeldMigrati
 }
 
 /**
- * Ends the phase. Backfill ends only when every range is at its end: they are read normally here.
+ * Ends the phase, which ends only when every range of its pass is at its end: they are read normally here. Others may be
+ * left from a program with other handlers or options.
  *
  * @param note what the audit event says
  */
@@ -124,7 +127,8 @@ export function completePhase(
   note: string | null = null,
 ): Promise<StepResult> {
   return transition<StepResult>(migration, held, async (tx, state) => {
-    const rows = await readRanges(tx, migration.model.keys);
+    const pass = passOf(migration, state);
+    const rows = pass === undefined ? [] : await readRanges(tx, migration.model.keys, pass);
     if (rows.some(({ done }) => !done)) {
       throw new Error(`${state.phase} of ${state.migrationId} was to end before all of its ranges had`);
     }
@@ -142,6 +146,16 @@ export function completePhase(
       answer: { type: 'completed' },
     };
   });
+}
+
+/** What the phase moves or reads in ranges, if it does. */
+function passOf(
+  { runtime, handlers }: ModelMigration,
+  { kind, phase }: MigrationState,
+): PassName | undefined {
+  if (phase === 'Backfill')
+    return kind === 'migration' && isBackfill(handlers.backfill) ? 'backfill' : 'index';
+  return phase === 'Verify' && runtime.verification !== 'off' ? 'verify' : undefined;
 }
 
 export function recordPartial(

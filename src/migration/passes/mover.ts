@@ -62,7 +62,7 @@ export interface Pass {
   readonly readsAhead: boolean;
   /** Reads and computes the next chunk, outside any writing transaction. */
   prepare(begin: Buffer, end: Buffer, limit: number, signal: AbortSignal): Promise<PreparedChunk>;
-  /** After a chunk that set records aside. @throws MigrationException QUARANTINE_FULL */
+  /** After a chunk that set records aside, and at the end. @throws MigrationException QUARANTINE_FULL */
   checkQuarantine?(): Promise<void>;
 }
 
@@ -115,7 +115,10 @@ export async function movePass(migration: ModelMigration, held: HeldMigration, p
   if (failure !== undefined) throw failure.error;
   if (held.lease.lost.aborted) throw held.lease.lost.reason;
   if (intent !== undefined) return { type: 'intent', intent };
-  return migration.stop.aborted ? { type: 'stopped' } : { type: 'done' };
+  if (migration.stop.aborted) return { type: 'stopped' };
+  // Whoever set aside one too many may have died before it looked.
+  await pass.checkQuarantine?.();
+  return { type: 'done' };
 }
 
 type CommitResult =
