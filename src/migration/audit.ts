@@ -83,6 +83,19 @@ export function persistAuditEvent(
   tx.atomicOp('add', keys.auditCount, integer(1));
 }
 
+/** Looked through after an unknown result: no more happens to one model between two attempts. */
+const recentEvents = 100;
+
+/** Whether an event was kept in an attempt of which nobody knew how it ended. */
+export async function hasAuditEvent(
+  tx: Transaction,
+  keys: ModelKeys,
+  event: MigrationAuditEvent,
+): Promise<boolean> {
+  const text = auditLine(event);
+  return (await readAuditEvents(tx, keys, recentEvents)).some((kept) => auditLine(kept) === text);
+}
+
 /** The latest `limit` events, oldest first. */
 export async function readAuditEvents(
   tx: Transaction,

@@ -8,6 +8,7 @@ import type {
 import { GodwitException } from '../errors.ts';
 import { KeyValueError } from '../kv/kv.ts';
 import { acquireMigration } from './acquire.ts';
+import { hasAuditEvent } from './audit.ts';
 import { readAnyIntent } from './intent.ts';
 import { watchForStop } from './intent-watch.ts';
 import type { LeaseRefused } from './lease.ts';
@@ -246,6 +247,7 @@ async function auditRejection(migration: ModelMigration, { holder }: LeaseRefuse
   const event = auditEvent(migration, about, holder?.epoch ?? 0, { type: 'LeaseRejected', message });
   try {
     await runtime.database.transact(async (tx) => {
+      if (tx.afterUnknownResult && (await hasAuditEvent(tx, model.keys, event))) return;
       recordInTransaction(tx, migration, [event], {});
     });
   } catch (error) {

@@ -9,6 +9,7 @@ import type { MigrationAuditEvent, MigrationAuditEventReporter } from './audit.t
 import { persistAuditEvent } from './audit.ts';
 import type { MigrationMetrics } from './counters.ts';
 import type { MigrationStatus } from './status.ts';
+import { eitherOf } from './watch.ts';
 
 /** What `migrationEvents` yields and the bus carries. `seq` grows by one with each event of a store: a gap shows. */
 export type MigrationEvent =
@@ -44,8 +45,11 @@ export interface MigrationEventHub {
   subscribe(receive: (event: MigrationEvent) => void, ended?: () => void): () => void;
   /** How often reporter, trimming, reading or publishing failed. */
   readonly failures: number;
-  /** Publishes the last state of what changed, then ends. */
-  close(): Promise<void>;
+  /**
+   * Publishes the last state of what changed, then ends. A database that does not answer is waited for no longer than
+   * that, in milliseconds; default 10,000.
+   */
+  close(timeoutMs?: number): Promise<void>;
 }
 
 export interface MigrationEventHubOptions {
@@ -62,6 +66,9 @@ export interface MigrationEventHubOptions {
   ) => Promise<{ readonly status: MigrationStatus; readonly metrics: MigrationMetrics }>;
   readonly trim: (model: ConfiguredModel) => Promise<void>;
 }
+
+const defaultCloseMs = 10_000;
+const never = new AbortController().signal;
 
 /** Status events of one model are at least this far apart, milliseconds; the last one is never lost. */
 const statusIntervalMs = limits.migration.statusEventMs.value;
@@ -131,6 +138,15 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
     );
   };
 
+  const lastWords = async (): Promise<void> => {
+    while (working.size > 0) await Promise.all(working);
+    for (const { timer, again, model } of due.values()) {
+      clock.clearTimeout(timer);
+      if (again) await publish(model);
+    }
+    due.clear();
+  };
+
   return {
     persist(tx, { keys }, events) {
       if (!persisted) return;
@@ -167,14 +183,9 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
     get failures() {
       return failures;
     },
-    async close() {
+    async close(timeoutMs = defaultCloseMs) {
       closed = true;
-      while (working.size > 0) await Promise.all(working);
-      for (const { timer, again, model } of due.values()) {
-        clock.clearTimeout(timer);
-        if (again) await publish(model);
-      }
-      due.clear();
+      await eitherOf(clock, [lastWords()], timeoutMs, never, { ref: true });
       isOver = true;
       const endings = [...receivers.values()];
       receivers.clear();

@@ -188,7 +188,7 @@ export function createCore(parts: CoreParts): StoreCore {
     closing.abort();
     stopping.abort();
     await within(clock, timeoutMs, [core.node?.stop() ?? Promise.resolve(), ...sweeping]);
-    await hub.close();
+    await hub.close(timeoutMs);
     await ownPool?.release();
     await ownBus?.close();
     process.sessions.delete(session);
