@@ -1,6 +1,9 @@
+import { ModelException } from '../errors.ts';
 import type { KeyValueDatabase, Transaction } from '../kv/kv.ts';
 import type { ContextScope } from '../migration/runtime.ts';
+import { hashOf } from '../model/canonical.ts';
 import type { AnyModel } from '../model/define.ts';
+import { definitionData } from '../model/normalize.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { Fence } from '../records/fence.ts';
 import { createModelView } from '../records/model-view.ts';
@@ -40,7 +43,20 @@ export function createContextRequests(
     const view = createModelView(model, { ...fence, keySpace: held.state.targetKeySpace }, target);
     return Promise.resolve(touching(createRecordAccess(view), model, held.state.migrationId));
   };
-  return createRequests({ database, gate: createGate({ admit }), findModel, assertOpen });
+  /** On the way to a version between, the model is what that one says, and nothing of the last one's can be kept. */
+  const findInStep = (definition: AnyModel): ConfiguredModel => {
+    if (model === migration.configured || definition.name !== model.name) return findModel(definition);
+    if (hashOf(definitionData(definition)) === model.hash) return model;
+    throw otherVersion(definition, model);
+  };
+  return createRequests({ database, gate: createGate({ admit }), findModel: findInStep, assertOpen });
+}
+
+function otherVersion({ name, version }: AnyModel, model: ConfiguredModel): ModelException {
+  const message = `This step makes ${name} ${model.data.version}: use the dataModel of the step, not version ${version}.`;
+  return new ModelException('MODEL_UNKNOWN', message, {
+    details: { model: name, version, stepVersion: model.data.version },
+  });
 }
 
 /** What is written marks the migration: there is no way back by itself any more. */
