@@ -79,11 +79,15 @@ export function composeBackfills(
   });
 }
 
-/** Whether backfills can be one: all of them on a thread, or all in place, with one policy. */
+/** All of them on a thread, or all in place. */
+export function runInOnePlace(backfills: readonly Backfill[]): boolean {
+  return new Set(backfills.map(({ work }) => work.type).filter((type) => type !== 'unchanged')).size <= 1;
+}
+
+/** Whether backfills can be one: in one place, with one policy. */
 export function areComposable(backfills: readonly Backfill[]): boolean {
-  const ways = new Set(backfills.map(({ work }) => work.type).filter((type) => type !== 'unchanged'));
   const policies = new Set(backfills.map(({ onPoison, maxQuarantined }) => `${onPoison} ${maxQuarantined}`));
-  return ways.size <= 1 && policies.size === 1;
+  return runInOnePlace(backfills) && policies.size === 1;
 }
 
 const defaultMaxQuarantined = 100;

@@ -3,6 +3,7 @@ import { localBus } from '../cluster/local-bus.ts';
 import { ModelException, RequestException } from '../errors.ts';
 import type { KeyValueDatabase } from '../kv/kv.ts';
 import { auditLine, trimAuditEvents } from '../migration/audit.ts';
+import type { Backfill } from '../migration/backfill-spec.ts';
 import { readMetrics } from '../migration/counters.ts';
 import type { MigrationEventHub } from '../migration/events.ts';
 import { createMigrationEventHub } from '../migration/events.ts';
@@ -64,6 +65,8 @@ export interface StoreCore {
     target: ConfiguredModel,
     fromVersion: string,
   ) => MigrationHandlers;
+  /** The transform for a record that was left behind on a version. */
+  readonly backfillFrom: (model: ConfiguredModel, fromVersion: string) => Backfill | undefined;
   /** Clears in the background what publications left behind. */
   sweep(model: ConfiguredModel): void;
   node: MigrationNode | undefined;
@@ -81,6 +84,7 @@ export interface CoreParts {
   readonly order: ModelOrder;
   readonly ports: Ports;
   readonly handlersFor: StoreCore['handlersFor'];
+  readonly backfillFrom: StoreCore['backfillFrom'];
   readonly createContextStore: (core: StoreCore) => MigrationRuntime['createContextStore'];
 }
 
@@ -214,6 +218,7 @@ export function createCore(parts: CoreParts): StoreCore {
     },
     assertOpen,
     handlersFor: parts.handlersFor,
+    backfillFrom: parts.backfillFrom,
     sweep(model) {
       if (closing.signal.aborted) return;
       const swept = sweepGarbage(database, model.keys, closing.signal).catch((error: unknown) => {

@@ -3,6 +3,7 @@ import type { KeyValueDatabase } from '../kv/kv.ts';
 import { openDatabase } from '../kv/open.ts';
 import { limits } from '../limits.ts';
 import { createMigrationEffects } from '../migration/effects.ts';
+import { isBackfill } from '../migration/handlers.ts';
 import { startMigrationNode } from '../migration/node-host.ts';
 import { planModel, readStoredModel } from '../migration/plan.ts';
 import { publishIfCompatible } from '../migration/publish-model.ts';
@@ -54,9 +55,23 @@ export async function openCore(
   const database = await openDatabase(options.database, ports);
   const handlersFor: StoreCore['handlersFor'] = (model, target, fromVersion) =>
     chains.handlersFor(model, target, fromVersion) ?? handlersOf(model.name);
+  const backfillFrom: StoreCore['backfillFrom'] = (model, fromVersion) => {
+    const { backfill } = handlersFor(model, model, fromVersion);
+    return isBackfill(backfill) ? backfill : chains.backfillFrom(model, fromVersion);
+  };
   const { models } = chains;
-  const parts = { options, database, resolved, models, keys, order, ports, handlersFor, createContextStore };
-  const core = createCore(parts);
+  const core = createCore({
+    options,
+    database,
+    resolved,
+    models,
+    keys,
+    order,
+    ports,
+    handlersFor,
+    backfillFrom,
+    createContextStore,
+  });
   const onAbort = () => void core.close(closeTimeoutMs);
   signal?.addEventListener('abort', onAbort, { once: true });
   try {

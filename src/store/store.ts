@@ -4,7 +4,6 @@ import { readAuditEvents } from '../migration/audit.ts';
 import type { MigrationMetrics } from '../migration/counters.ts';
 import { readMetrics } from '../migration/counters.ts';
 import type { MigrationEvent } from '../migration/events.ts';
-import { isBackfill } from '../migration/handlers.ts';
 import { cancelMigration, pauseMigration, resetMigration, resumeMigration } from '../migration/operators.ts';
 import { planModel, readStoredModel } from '../migration/plan.ts';
 import type { QuarantinedRecord, QuarantineRetry } from '../migration/quarantine.ts';
@@ -308,12 +307,9 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
    * @throws MigrationException MIGRATION_PENDING, TRANSFORM_INVALID
    */
   async retryQuarantined(modelId: number): Promise<QuarantineRetry> {
-    const { runtime, handlersFor } = this.#open();
+    const { runtime, backfillFrom } = this.#open();
     const model = this.#core.modelById(modelId);
-    return retryQuarantined(runtime, model, (fromVersion) => {
-      const { backfill } = handlersFor(model, model, fromVersion);
-      return isBackfill(backfill) ? backfill : undefined;
-    });
+    return retryQuarantined(runtime, model, (fromVersion) => backfillFrom(model, fromVersion));
   }
 
   /**

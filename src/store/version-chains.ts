@@ -1,5 +1,6 @@
 import { ModelException } from '../errors.ts';
-import { areComposable, composeBackfills } from '../migration/backfill-spec.ts';
+import type { Backfill } from '../migration/backfill-spec.ts';
+import { areComposable, composeBackfills, runInOnePlace } from '../migration/backfill-spec.ts';
 import type { MigrationHandlers } from '../migration/handlers.ts';
 import { isBackfill } from '../migration/handlers.ts';
 import { isComposed, pathTo } from '../migration/plan.ts';
@@ -26,6 +27,11 @@ export interface VersionChains {
     target: ConfiguredModel,
     fromVersion: string,
   ): MigrationHandlers | undefined;
+  /**
+   * The whole way from a version as one transform, for records that were left behind on it, whether or not the steps were
+   * taken together. Undefined where a step is written by hand, or they do not run in the same place.
+   */
+  backfillFrom(model: ConfiguredModel, fromVersion: string): Backfill | undefined;
 }
 
 /** @throws ModelException MODEL_UNKNOWN, OPTION_INVALID, MODEL_INVALID */
@@ -62,6 +68,13 @@ export function createVersionChains(
       const path = pathTo(model, fromVersion);
       if (path !== undefined && target === model && isComposed(path)) return composedHandlers(path, steps);
       return steps.find((step) => step.model === target && step.from === fromVersion)?.handlers;
+    },
+    backfillFrom(model, fromVersion) {
+      const steps = chains.get(model)?.steps ?? [];
+      const path = pathTo(model, fromVersion) ?? [];
+      const legs = legsOf(path, steps);
+      const isWhole = legs.length > 0 && legs.length === path.length;
+      return isWhole && runInOnePlace(legs.map((leg) => leg.backfill)) ? composeBackfills(legs) : undefined;
     },
   };
 }
@@ -122,12 +135,16 @@ function composedHandlers(
   path: readonly ConfiguredStep[],
   steps: Chain['steps'],
 ): MigrationHandlers | undefined {
-  const legs = path.flatMap((leg) => {
+  const backfill = composeBackfills(legsOf(path, steps));
+  return { expand: undefined, backfill, verify: undefined, contract: undefined };
+}
+
+function legsOf(path: readonly ConfiguredStep[], steps: Chain['steps']) {
+  return path.flatMap((leg) => {
     const backfill = steps.find((step) => step.from === leg.from)?.handlers.backfill;
     const { data } = leg.model;
     return isBackfill(backfill) ? [{ backfill, target: { version: data.version, data } }] : [];
   });
-  return { expand: undefined, backfill: composeBackfills(legs), verify: undefined, contract: undefined };
 }
 
 function invalid(modelName: string, problem: string): ModelException {

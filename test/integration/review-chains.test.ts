@@ -6,7 +6,7 @@ import { step } from '../../src/migration/step-spec.ts';
 import { defineModel, int32, string } from '../../src/model/index.ts';
 import type { FoundationDBDataStore } from '../../src/store/store.ts';
 import type { MigrationRig } from '../rig/migration.ts';
-import { createMigrationRig } from '../rig/migration.ts';
+import { createMigrationRig, succeed } from '../rig/migration.ts';
 
 let rig: MigrationRig;
 beforeEach(() => {
@@ -69,4 +69,38 @@ it('a handler of a step of a chain has the model in the version that its step ma
     { id: 'a', trail: 'x', size: 1 },
     { id: 'b', trail: 'y', size: 2 },
   ]);
+});
+
+it('a record that was set aside in a step of a chain goes all the way when it is tried again', async () => {
+  await rig.seed(NoteV1, [
+    { id: 'a', mark: 'x' },
+    { id: 'b', mark: 'y' },
+  ]);
+  const chain = (isMended: boolean) => ({
+    migrations: {
+      Note: [
+        step('1.0', '2.0', {
+          dataModel: NoteV2,
+          migrationHandler: backfill({
+            transform(note) {
+              if (note['id'] === 'a' && !isMended) throw new Error('no');
+              return { ...note, size: 1 };
+            },
+            onPoison: 'quarantine',
+          }),
+          // Keeps the steps apart.
+          migrationVerifyHandler: succeed,
+        }),
+        step('2.0', '3.0', {
+          migrationHandler: backfill({ transform: ({ mark, ...note }) => ({ ...note, trail: mark }) }),
+        }),
+      ],
+    },
+  });
+  const first = await rig.open({ 1: NoteV3 }, chain(false));
+  expect(await first.model(NoteV3).count()).toBe(1);
+  await rig.settle(first.close());
+  const mended = await rig.open({ 1: NoteV3 }, chain(true));
+  expect(await rig.settle(mended.retryQuarantined(1))).toEqual({ restored: 1, left: [] });
+  expect(await mended.model(NoteV3).get('a')).toEqual({ id: 'a', trail: 'x', size: 1 });
 });
