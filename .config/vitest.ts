@@ -7,6 +7,7 @@ export default defineConfig({
     exclude: ['test/soak/**', 'node_modules/**'],
     // LMDB and FoundationDB's client live on the main thread of a process: a test file is a process.
     pool: 'forks',
+    maxWorkers: '100%',
     testTimeout: 30_000,
   },
 });
