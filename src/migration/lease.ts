@@ -107,7 +107,8 @@ export class FoundationDBMigrationLease implements MigrationLease {
     const keys = this.#options.keys.model(request.modelId);
     const token = random.id();
     const startedAtMs = clock.monotonicMs();
-    const result = await database.transact(
+    let mayBeOurs = false;
+    const attempt = database.transact(
       async (tx) => {
         const [ownerBytes, beatBytes] = await Promise.all([tx.get(keys.owner), tx.get(keys.beat)]);
         const owner = ownerFormat.parseOptional(ownerBytes);
@@ -124,13 +125,26 @@ export class FoundationDBMigrationLease implements MigrationLease {
         const bytes = ownerFormat.encode(taken);
         tx.set(keys.owner, bytes);
         tx.set(keys.beat, beatFormat.encode({ epoch: taken.epoch, n: 0 }));
+        mayBeOurs = true;
         return { taken: bytes, epoch: taken.epoch, takeover };
       },
       { signal: request.signal },
     );
+    const result = await attempt.catch(async (error: unknown) => {
+      // Given up after an unknown result: nobody would beat for it, and the others would wait for its end.
+      if (mayBeOurs) await this.#giveBack(keys, token).catch(() => undefined);
+      throw error;
+    });
     if (result.taken === undefined) return this.#refused(keys, result.holder);
     this.#observations.delete(request.modelId);
     return this.#hold(keys, result.taken, result.epoch, result.takeover, startedAtMs);
+  }
+
+  async #giveBack(keys: ModelKeys, token: string): Promise<void> {
+    await this.#options.database.transact(async (tx) => {
+      const owner = await readOwner(tx, keys);
+      if (owner?.token === token) tx.set(keys.owner, ownerFormat.encode(vacated(owner)));
+    });
   }
 
   async explain(modelId: number): Promise<LeaseExplanation | undefined> {
