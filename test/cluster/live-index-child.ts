@@ -25,10 +25,14 @@ const never = new Promise<never>(() => undefined);
 
 /** Stops for ever at the n-th commit that moves the ledger of the index pass or of its verification. */
 function watchLedger(database: KeyValueDatabase, { stopAt }: PlaceOrder): KeyValueDatabase {
+  let isStopped = false;
   const stopHere = async (commit: number, side: 'before' | 'after') => {
-    if (stopAt?.commit !== commit || stopAt.side !== side) return;
-    report({ type: 'stopped' });
-    await never;
+    if (stopAt?.commit === commit && stopAt.side === side) {
+      isStopped = true;
+      report({ type: 'stopped' });
+    }
+    // Whichever range it is of: the others would go on to the end.
+    if (isStopped) await never;
   };
   return watchCommits(database, placeKeys.ranges(), {
     before: ({ number }) => stopHere(number, 'before'),
