@@ -27,7 +27,8 @@ const never = new Promise<never>(() => undefined);
 function watchLedger(database: KeyValueDatabase, { stopAt }: PlaceOrder): KeyValueDatabase {
   let isStopped = false;
   const stopHere = async (commit: number, side: 'before' | 'after') => {
-    if (stopAt?.commit === commit && stopAt.side === side) {
+    // One that meets a writer has no after: then it is the next.
+    if (!isStopped && stopAt !== undefined && commit >= stopAt.commit && stopAt.side === side) {
       isStopped = true;
       report({ type: 'stopped' });
     }
