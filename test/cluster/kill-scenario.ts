@@ -16,29 +16,16 @@ import { isReport, recordsIn, startMigrationProcess } from './migration-processe
 
 const totalItems = 10_000;
 export const killsPerMigration = 6;
-/** A run stops at one of its first commits: at 100 to 150 records each, several ranges of the ledger long. */
-const latestCommit = 20;
-/** Together the runs stop this side of the end: it takes some 85 commits, and at each kill three may be in flight. */
-const mostCommits = 60;
-
-/** Ranges that a process moves at once by default: the commit after these is sent when one was acknowledged. */
-const rangesAtOnce = 4;
-
-const movesForCertain = ({ commit, side }: StopPoint) => side === 'after' || commit > rangesAtOnce;
-
 /**
- * Drawn again until all of them lie before the end of the migration, and all but one, which may come before the first
- * record is moved, behind its beginning.
+ * Drawn over the progress that is left, so that there is some for all kills to come: at each kill, the commits of other
+ * ranges may be in flight. Only the first run may be killed before it has moved anything.
  */
-function drawStopPoints(random: SeededRandom): readonly StopPoint[] {
-  for (;;) {
-    const points = Array.from({ length: killsPerMigration }, () => ({
-      commit: 1 + random.below(latestCommit),
-      side: random.pick(['before', 'after'] as const),
-    }));
-    const commits = points.reduce((sum, { commit }) => sum + commit, 0);
-    if (commits <= mostCommits && points.slice(0, 2).some(movesForCertain)) return points;
-  }
+function drawStopPoint(random: SeededRandom, at: number, moved: number): StopPoint {
+  const killsToCome = killsPerMigration - at;
+  return {
+    records: 1 + random.below(Math.floor((totalItems - moved) / (2 * (killsToCome + 1)))),
+    side: at > 0 && moved === 0 ? 'after' : random.pick(['before', 'after']),
+  };
 }
 
 /** What a dead process left in the database. */
@@ -71,8 +58,9 @@ export async function killAndRestart(seed: number): Promise<number> {
     await addItems(directory.path, totalItems);
     const censuses: Census[] = [];
     let before: Census = { epoch: 0, moved: 0, counted: 0, rewritten: 0 };
-    for (const [at, stopAt] of drawStopPoints(createSeededRandom(seed)).entries()) {
-      const victim = await start(`node-${at}`, stopAt);
+    const random = createSeededRandom(seed);
+    for (let at = 0; at < killsPerMigration; at += 1) {
+      const victim = await start(`node-${at}`, drawStopPoint(random, at, before.moved));
       await victim.reported(isReport('stopped'));
       await victim.kill();
       const after = await withDatabase(directory.path, takeCensus);

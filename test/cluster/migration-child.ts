@@ -13,9 +13,12 @@ const report = (message: MigrationReport) => process.send?.(message);
 
 /** Once stopped, no commit that moves records is sent, by whichever range: until the parent says otherwise. */
 function createBrake(stopAt: StopPoint | undefined) {
-  let released = Promise.resolve();
-  return (commit: number, side: StopPoint['side']): Promise<void> => {
-    if (stopAt?.commit !== commit || stopAt.side !== side) return released;
+  let released: Promise<void> | undefined;
+  const moved = { before: 0, after: 0 };
+  return (records: number, side: StopPoint['side']): Promise<void> => {
+    moved[side] += records;
+    if (released !== undefined) return released;
+    if (stopAt?.side !== side || moved[side] < stopAt.records) return Promise.resolve();
     released = new Promise((resolve) => {
       process.once('message', () => resolve());
     });
@@ -31,13 +34,13 @@ function watchItems(
 ): KeyValueDatabase {
   const brake = createBrake(stopAt);
   const moving = watchCommits(database, records, {
-    async before({ number, keys }) {
-      await brake(number, 'before');
+    async before({ keys }) {
+      await brake(keys, 'before');
       report({ type: 'sending', records: keys });
     },
-    async after({ number, keys }) {
+    async after({ keys }) {
       report({ type: 'acknowledged', records: keys });
-      await brake(number, 'after');
+      await brake(keys, 'after');
     },
   });
   return watchCommits(moving, itemKeys.ranges('verify'), {

@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { MigrationAuditEventType } from '../../src/migration/audit.ts';
 
-/** Where a process stops: at its n-th commit that moves records, before it is sent or after it was acknowledged. */
+/** Where a process stops: at the commit with which it has moved so many records, before it is sent or after it was acknowledged. */
 export interface StopPoint {
-  readonly commit: number;
+  readonly records: number;
   readonly side: 'before' | 'after';
 }
 

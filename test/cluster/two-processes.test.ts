@@ -8,7 +8,7 @@ import { isAudit, isReport, recordsIn, startMigrationProcess } from './migration
 
 const totalItems = 2_000;
 /** Some records are moved for certain, most are not. */
-const midway: StopPoint = { commit: 3, side: 'after' };
+const midway: StopPoint = { records: 300, side: 'after' };
 /** Processes are started here: generous, for a machine that does something else too. */
 const timeoutMs = 120_000;
 

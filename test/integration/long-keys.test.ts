@@ -84,6 +84,19 @@ describe('keys of up to 10,000 bytes', () => {
     );
   });
 
+  it('bound ranges whose size is estimated, where no long key lies', async () => {
+    const own = createTemporaryDirectory('long-keys-estimate');
+    const database = await openEmbeddedDatabase({ directory: own.path });
+    await database.transact(async (tx) => tx.set(Buffer.from('m'), Buffer.alloc(10)));
+    const [begin, end] = [Buffer.alloc(10_000, 0x61), Buffer.alloc(10_000, 0x7a)];
+    await database.transact(async (tx) => {
+      expect(await tx.getEstimatedRangeSizeBytes(begin, end)).toBeGreaterThan(0);
+      expect(await tx.getRangeSplitPoints(begin, end, 5_000)).toEqual([begin, end]);
+    });
+    await database.close();
+    own.remove();
+  });
+
   it('conflict, and are read again after a restart', async () => {
     const own = createTemporaryDirectory('long-keys-restart');
     const key = Buffer.alloc(10_000, 0x61);

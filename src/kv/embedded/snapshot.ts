@@ -55,7 +55,9 @@ export class LmdbSnapshot implements Snapshot {
   count(begin: Key, end: Key): number {
     if (begin >= end) return 0;
     if (this.#hasBuckets()) return [...this.#keys(begin, end)].length;
-    return this.#tables.data.getKeysCount({ start: begin, end, transaction: this.#transaction });
+    const physical = physicalRange(begin, end);
+    const options = { start: physical.begin, end: physical.end, transaction: this.#transaction };
+    return this.#tables.data.getKeysCount(options);
   }
 
   keyAt(begin: Key, end: Key, offset: number): Key | undefined {
@@ -65,7 +67,9 @@ export class LmdbSnapshot implements Snapshot {
       for (const key of this.#keys(begin, end)) if (left-- === 0) return key;
       return undefined;
     }
-    const options = { start: begin, end, offset, limit: 1, transaction: this.#transaction };
+    const physical = physicalRange(begin, end);
+    const place = { start: physical.begin, end: physical.end, offset, limit: 1 };
+    const options = { ...place, transaction: this.#transaction };
     for (const key of this.#tables.data.getKeys(options)) return keyFromBytes(asBytes(key));
     return undefined;
   }
