@@ -150,7 +150,11 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
   return {
     persist(tx, { keys }, events) {
       if (!persisted) return;
-      events.forEach((event, ordinal) => persistAuditEvent(tx, keys, event, ordinal));
+      try {
+        events.forEach((event, ordinal) => persistAuditEvent(tx, keys, event, ordinal));
+      } catch (error) {
+        swallow('an audit event could not be persisted', error);
+      }
     },
     committed(model, events) {
       for (const event of events) {

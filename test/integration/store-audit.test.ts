@@ -23,7 +23,7 @@ import {
   waitForStatus,
   waitUntil,
 } from '../rig/operators.ts';
-import { overriding } from '../rig/overriding.ts';
+import { overriding, withTransactions } from '../rig/overriding.ts';
 import { createVirtualClock } from '../rig/virtual-clock.ts';
 
 const towns = 350;
@@ -220,6 +220,24 @@ describe('persisted audit events', () => {
     const failed = (await store.migrationAuditEvents(1)).find(({ type }) => type === 'Failed');
     expect(failed?.message).toMatch(/^HANDLER_FAILED: x+…$/);
     expect(Buffer.byteLength(JSON.stringify(failed))).toBeLessThan(4_000);
+  });
+
+  it('that cannot be written fail no migration', async () => {
+    await world.fill(towns);
+    const registry = new Registry();
+    const database = withTransactions(world.database, (tx) =>
+      overriding(tx, {
+        setVersionstampedKey() {
+          throw new Error('no audit event can be written');
+        },
+      }),
+    );
+    const store = await world.open({ ...moves, ...persisted, database, registry, storeName: 'geo' });
+    expect(await store.model(TownV2).count()).toBe(towns);
+    expect(world.audit.map(({ type }) => type)).toEqual(uneventful);
+    expect(await store.migrationAuditEvents(1)).toEqual([]);
+    const metric = await registry.getSingleMetric('godwit_migration_swallowed_failures_total')?.get();
+    expect(metric?.values[0]?.value).toBe(uneventful.length - 2);
   });
 
   it('that cannot be trimmed fail no migration', async () => {
