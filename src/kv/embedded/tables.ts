@@ -73,7 +73,9 @@ export async function openTables(path: string): Promise<Tables> {
     // Loaded by whoever opens a directory, not by whoever imports the library.
     const { open } = await import('lmdb');
     reserveLockFile(path);
-    const environment = open({ path, maxDbs: 4, maxReaders, pageSize, noSubdir: false, cache: false });
+    const settings = { maxDbs: 4, maxReaders, pageSize, noSubdir: false, cache: false };
+    // With lmdb's overlapping flushes the kill of one process takes back commits that another was told of.
+    const environment = open({ path, ...settings, overlappingSync: false });
     environment.readerCheck();
     const table = (name: string) =>
       environment.openDB<Buffer, Key>({ name, keyEncoder, encoder } as unknown as { name: string });
