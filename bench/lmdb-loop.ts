@@ -21,7 +21,14 @@ export async function runLmdbLoop(
   directory: string,
   measured: (work: () => Promise<void>) => Promise<void>,
 ): Promise<void> {
-  const environment = open({ path: directory, maxDbs: 4, pageSize: 4_096, noSubdir: false, cache: false });
+  const environment = open({
+    path: directory,
+    maxDbs: 4,
+    pageSize: 4_096,
+    noSubdir: false,
+    cache: false,
+    overlappingSync: false,
+  });
   const data = environment.openDB<Buffer, Buffer>({
     name: 'data',
     keyEncoding: 'binary',
