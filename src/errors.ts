@@ -208,6 +208,16 @@ export const errorCodes = {
     'This node is not the owner of the migration any more.',
     'Nothing: another node goes on, or this one acquires the lease again.',
   ),
+  LEASE_NOT_RELEASABLE: migration(
+    false,
+    "The application's own migrationLease has no forceRelease.",
+    'Release it by the means of whatever stands behind it.',
+  ),
+  OWNER_UNKNOWN: migration(
+    true,
+    'The application could not say who is to migrate: isOwner of externalOwner threw.',
+    'Nothing: it is asked again; mend what isOwner asks if it lasts.',
+  ),
 
   // Storage
   DATABASE_INVALID: storage(

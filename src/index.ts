@@ -32,14 +32,19 @@ export type { MigrationContext, MigrationTransaction, StoredRecord } from './mig
 export type { MigrationMetrics } from './migration/counters.ts';
 export type { MigrationEvent } from './migration/events.ts';
 export type { MigrationHandler } from './migration/handlers.ts';
-export { FoundationDBMigrationLease } from './migration/lease.ts';
+export { externalOwner } from './migration/external-owner.ts';
+export type { ExternalOwnerOptions, OwnershipQuestion } from './migration/external-owner.ts';
+export { FoundationDBMigrationLease } from './migration/foundationdb-lease.ts';
 export type {
+  ForcedRelease,
   LeaseExplanation,
   LeaseGrant,
   LeaseHandle,
+  LeaseParts,
   LeaseRefused,
   LeaseRequest,
   MigrationLease,
+  MigrationLeaseFactory,
 } from './migration/lease.ts';
 export { step } from './migration/step-spec.ts';
 export type { MigrationStep, StepOptions } from './migration/step-spec.ts';

@@ -23,7 +23,7 @@ export type Acquisition =
   | { readonly type: 'refused'; readonly refused: LeaseRefused }
   | NotAcquired;
 
-type NotAcquired =
+export type NotAcquired =
   | { readonly type: 'nothingToDo' }
   /** The definition only has to be published. */
   | { readonly type: 'publish' }
@@ -221,7 +221,7 @@ function ownTransformHash({ handlers }: ModelMigration): string | null {
   return isBackfill(handlers.backfill) ? transformHash(handlers.backfill) : null;
 }
 
-function haltOf({ status }: MigrationState): Halt | undefined {
+export function haltOf({ status }: MigrationState): Halt | undefined {
   switch (status) {
     case 'Paused':
       return 'paused';
@@ -246,7 +246,7 @@ function transformChanged({ model }: ModelMigration, runningMigrationId: string)
   );
 }
 
-function targetChanged({ model }: ModelMigration, runningMigrationId: string): MigrationException {
+export function targetChanged({ model }: ModelMigration, runningMigrationId: string): MigrationException {
   return new MigrationException(
     'MIGRATION_TARGET_CHANGED',
     `${model.name} is half-way through ${runningMigrationId}, begun to another definition than this program has. ` +

@@ -23,6 +23,7 @@ import { errorOf } from './step-transitions.ts';
 import { isHalted, readState } from './state.ts';
 import { isLeaseLost, runStep } from './step.ts';
 import { auditEvent, recordInTransaction } from './transition.ts';
+import { waitForOthers } from './wait-for-others.ts';
 import { eitherOf, watchUntil } from './watch.ts';
 
 /**
@@ -78,8 +79,10 @@ async function acquire(migration: ModelMigration): Promise<AcquireResult> {
   let isRejectionAudited = false;
   for (;;) {
     if (stop.aborted) return { type: 'stopped' };
-    const acquisition = await acquireMigration(migration);
+    const acquisition = await (runtime.role === 'wait' ? waitForOthers : acquireMigration)(migration);
     switch (acquisition.type) {
+      case 'stopped':
+        return acquisition;
       case 'granted': {
         const { held } = acquisition;
         migration.held = held;

@@ -1,21 +1,17 @@
-import { createActor, fromPromise } from 'xstate';
-import type { BeatResult } from '../../machines/lease.ts';
-import { leaseMachine } from '../../machines/lease.ts';
 import { MigrationException } from '../errors.ts';
-import type { KeyValueDatabase, Transaction } from '../kv/kv.ts';
+import type { Transaction } from '../kv/kv.ts';
 import type { Clock } from '../ports/clock.ts';
-import { sleep } from '../ports/clock.ts';
-import type { ProcessPort } from '../ports/process.ts';
-import type { Random } from '../ports/random.ts';
-import type { ModelKeys, StoreKeys } from '../records/keys.ts';
-import type { Beat, Owner } from './owner.ts';
-import { beatFormat, ownerFormat, readOwner, vacated } from './owner.ts';
 
 export interface LeaseRequest {
   readonly modelId: number;
   readonly migrationId: string;
   readonly nodeId: string;
   readonly signal: AbortSignal;
+  /**
+   * Takes it from a holder that is alive too: somebody who knows better than a clock has decided who owns it. The holder
+   * commits nothing from then on. Default false.
+   */
+  readonly displaces?: boolean | undefined;
   /**
    * Runs inside the transaction that makes this node the owner, before it commits: whatever has to be true together
    * with the ownership is read and written here. What it throws ends the attempt and leaves everything as it was.
@@ -58,246 +54,46 @@ export interface LeaseExplanation {
   readonly migrationId: string;
   /** How many heartbeats the owner has made. */
   readonly beats: number;
+  /** The last of them, or the acquisition, by the wall clock of the owner: for people, no lease is judged by it. */
+  readonly beatAtMs: number;
+  /** False once it was released. */
   readonly held: boolean;
+}
+
+/** What an operator asks for when a holder has to go. */
+export interface ForcedRelease {
+  readonly modelId: number;
+  /** Runs inside the transaction that ends the ownership. */
+  readonly record?: ((tx: Transaction, displaced: LeaseExplanation) => void) | undefined;
 }
 
 /** Who may migrate a model: one node at a time, each with a higher epoch than the one before. */
 export interface MigrationLease {
   /** One attempt; it does not wait for the holder. What `prepare` throws is thrown on. */
   acquire(request: LeaseRequest): Promise<LeaseHandle | LeaseRefused>;
+  /** Who holds it, or held it last; undefined where nobody ever did. */
   explain(modelId: number): Promise<LeaseExplanation | undefined>;
+  /**
+   * Ends the ownership of whoever has it, dead or alive: nothing that one does commits any more. Answers who that was;
+   * undefined when nobody held it. A lease without it cannot be released by an operator.
+   */
+  forceRelease?(request: ForcedRelease): Promise<LeaseExplanation | undefined>;
 }
 
-export interface FoundationDBMigrationLeaseOptions {
-  readonly database: KeyValueDatabase;
-  readonly keys: StoreKeys;
-  readonly session: string;
-  readonly timeoutMs: number;
-  readonly heartbeatMs: number;
+/** What a store has to offer to a lease that is made for it. */
+export interface LeaseParts {
+  /** The default lease, to build upon. */
+  readonly lease: MigrationLease;
   readonly clock: Clock;
-  readonly random: Random;
-  readonly process: ProcessPort;
+  readonly heartbeatMs: number;
 }
 
-/** What a contender has itself watched: no clock of another machine is ever compared. */
-interface Observation {
-  readonly epoch: number;
-  readonly token: string;
-  readonly beat: number;
-  /** Time for which (epoch, beat) did not change while it was being watched. */
-  readonly unchangedMs: number;
-  readonly readAtMs: number;
-}
+/** Makes the lease of a store when it is opened. */
+export type MigrationLeaseFactory = (parts: LeaseParts) => MigrationLease;
 
-/**
- * The default lease: an owner row and a beat row per model in the database (protocol 5). The owner row is part of the
- * read set of every transaction that acts for the owner: when it changes, their commits fail. That is what makes a
- * paused or partitioned owner harmless; time only decides when somebody else may try.
- */
-export class FoundationDBMigrationLease implements MigrationLease {
-  readonly #options: FoundationDBMigrationLeaseOptions;
-  readonly #observations = new Map<number, Observation>();
-
-  constructor(options: FoundationDBMigrationLeaseOptions) {
-    this.#options = options;
-  }
-
-  async acquire(request: LeaseRequest): Promise<LeaseHandle | LeaseRefused> {
-    const { database, random, clock } = this.#options;
-    const keys = this.#options.keys.model(request.modelId);
-    const token = random.id();
-    const startedAtMs = clock.monotonicMs();
-    let mayBeOurs = false;
-    const attempt = database.transact(
-      async (tx) => {
-        const [ownerBytes, beatBytes] = await Promise.all([tx.get(keys.owner), tx.get(keys.beat)]);
-        const owner = ownerFormat.parseOptional(ownerBytes);
-        if (owner?.token === token && ownerBytes !== undefined) {
-          return { taken: ownerBytes, epoch: owner.epoch, takeover: false };
-        }
-        const beat = beatFormat.parseOptional(beatBytes);
-        if (owner !== undefined && owner.token !== '' && !this.#isOver(request.modelId, owner, beat)) {
-          return { holder: explanation(owner, beat) };
-        }
-        const taken = this.#ownerRow(request, owner, token);
-        const takeover = owner !== undefined && owner.token !== '';
-        await request.prepare?.(tx, { epoch: taken.epoch, takeover });
-        const bytes = ownerFormat.encode(taken);
-        tx.set(keys.owner, bytes);
-        tx.set(keys.beat, beatFormat.encode({ epoch: taken.epoch, n: 0 }));
-        mayBeOurs = true;
-        return { taken: bytes, epoch: taken.epoch, takeover };
-      },
-      { signal: request.signal },
-    );
-    const result = await attempt.catch(async (error: unknown) => {
-      // Given up after an unknown result: nobody would beat for it, and the others would wait for its end.
-      if (mayBeOurs) await this.#giveBack(keys, token).catch(() => undefined);
-      throw error;
-    });
-    if (result.taken === undefined) return this.#refused(keys, result.holder);
-    this.#observations.delete(request.modelId);
-    return this.#hold(keys, result.taken, result.epoch, result.takeover, startedAtMs);
-  }
-
-  async #giveBack(keys: ModelKeys, token: string): Promise<void> {
-    await this.#options.database.transact(async (tx) => {
-      const owner = await readOwner(tx, keys);
-      if (owner?.token === token) tx.set(keys.owner, ownerFormat.encode(vacated(owner)));
-    });
-  }
-
-  async explain(modelId: number): Promise<LeaseExplanation | undefined> {
-    const keys = this.#options.keys.model(modelId);
-    return this.#options.database.transact(async (tx) => {
-      const [owner, beat] = await Promise.all([readOwner(tx, keys), tx.get(keys.beat)]);
-      return owner === undefined ? undefined : explanation(owner, beatFormat.parseOptional(beat));
-    });
-  }
-
-  #ownerRow(request: LeaseRequest, previous: Owner | undefined, token: string): Owner {
-    return {
-      epoch: (previous?.epoch ?? 0) + 1,
-      token,
-      session: this.#options.session,
-      ttlMs: this.#options.timeoutMs,
-      nodeId: request.nodeId,
-      migrationId: request.migrationId,
-      sinceMs: this.#options.clock.wallMs(),
-      ...this.#options.process.identity,
-    };
-  }
-
-  /** Whether the holder is dead for certain, or has been seen silent for the whole TTL. */
-  #isOver(modelId: number, owner: Owner, beat: Beat | undefined): boolean {
-    const { clock, process, timeoutMs, heartbeatMs } = this.#options;
-    if (process.isCertainlyDead(owner, owner.session)) return true;
-    const nowMs = clock.monotonicMs();
-    const seen = this.#observations.get(modelId);
-    const n = beat?.n ?? 0;
-    const same =
-      seen !== undefined && seen.epoch === owner.epoch && seen.token === owner.token && seen.beat === n;
-    // A contender that was frozen, or could not read, has not watched meanwhile: at most two polls count.
-    const unchangedMs = same ? seen.unchangedMs + Math.min(nowMs - seen.readAtMs, 2 * heartbeatMs) : 0;
-    this.#observations.set(modelId, {
-      epoch: owner.epoch,
-      token: owner.token,
-      beat: n,
-      unchangedMs,
-      readAtMs: nowMs,
-    });
-    return unchangedMs >= Math.max(owner.ttlMs, timeoutMs);
-  }
-
-  #refused(keys: ModelKeys, holder: LeaseExplanation | undefined): LeaseRefused {
-    const { database, clock, heartbeatMs } = this.#options;
-    return {
-      refused: true,
-      holder,
-      async worthRetrying(signal) {
-        const watch = await database.transact(async (tx) => {
-          const owner = await readOwner(tx, keys);
-          return owner?.token === '' ? undefined : tx.watch(keys.owner);
-        });
-        if (watch === undefined) return;
-        const ended = new AbortController();
-        void watch.changed.then(() => ended.abort());
-        await sleep(clock, heartbeatMs, AbortSignal.any([signal, ended.signal]));
-        watch.cancel();
-      },
-    };
-  }
-
-  #hold(keys: ModelKeys, row: Buffer, epoch: number, takeover: boolean, acquiredAtMs: number): LeaseHandle {
-    const { database, clock, timeoutMs, heartbeatMs } = this.#options;
-    const lost = new AbortController();
-    const beat = async (): Promise<BeatResult> => {
-      const renewedAtMs = clock.monotonicMs();
-      const kept = await database.transact(
-        async (tx) => {
-          const [owner, beatBytes] = await Promise.all([tx.get(keys.owner), tx.get(keys.beat)]);
-          if (owner?.equals(row) !== true) return false;
-          const n = (beatFormat.parseOptional(beatBytes)?.n ?? 0) + 1;
-          tx.set(keys.beat, beatFormat.encode({ epoch, n }));
-          return true;
-        },
-        { signal: lost.signal },
-      );
-      return kept ? { type: 'renewed', renewedAtMs } : { type: 'lost' };
-    };
-    const actor = createActor(
-      leaseMachine.provide({
-        actors: { beat: fromPromise(beat) },
-        delays: {
-          heartbeat: heartbeatMs,
-          expiry: ({ context }) =>
-            Math.max(0, timeoutMs - heartbeatMs - (clock.monotonicMs() - context.renewedAtMs)),
-        },
-      }),
-      { clock: machineClock(clock) },
-    );
-    actor.subscribe({
-      next: (snapshot) => {
-        if (snapshot.value === 'lost') lost.abort(leaseLost(epoch));
-      },
-      error: (error) => lost.abort(error),
-    });
-    actor.start();
-    actor.send({ type: 'acquired', renewedAtMs: acquiredAtMs });
-
-    let released: Promise<void> | undefined;
-    const release = async () => {
-      if (actor.getSnapshot().status === 'active') actor.send({ type: 'release' });
-      await database.transact(async (tx) => {
-        const owner = await tx.get(keys.owner);
-        if (owner?.equals(row) === true)
-          tx.set(keys.owner, ownerFormat.encode(vacated(ownerFormat.parse(owner))));
-      });
-    };
-    return {
-      epoch,
-      takeover,
-      lost: lost.signal,
-      async guard(tx) {
-        const owner = await tx.get(keys.owner);
-        if (owner?.equals(row) !== true) throw leaseLost(epoch);
-      },
-      release: () => (released ??= release()),
-    };
-  }
-}
-
-function leaseLost(epoch: number): MigrationException {
+/** What a guard throws, and what `lost` aborts with: the ownership is over. */
+export function leaseLost(epoch: number): MigrationException {
   return new MigrationException('LEASE_LOST', `Epoch ${epoch} is not the owner any more.`, {
     details: { epoch },
   });
-}
-
-function explanation(owner: Owner, beat: Beat | undefined): LeaseExplanation {
-  return {
-    nodeId: owner.nodeId,
-    host: owner.host,
-    pid: owner.pid,
-    epoch: owner.epoch,
-    sinceMs: owner.sinceMs,
-    migrationId: owner.migrationId,
-    beats: beat?.n ?? 0,
-    held: owner.token !== '',
-  };
-}
-
-/** A timer's limit: a longer one would fire at once. */
-const longestDelayMs = 2 ** 31 - 1;
-
-/** XState's clock has no options: a machine's timers never keep a process alive. One that is not finite never fires. */
-export function machineClock(clock: Clock) {
-  return {
-    setTimeout: (callback: (...args: unknown[]) => void, delayMs: number) =>
-      Number.isFinite(delayMs)
-        ? clock.setTimeout(() => callback(), Math.min(delayMs, longestDelayMs))
-        : undefined,
-    clearTimeout: (timer: unknown) => {
-      if (timer !== undefined) clock.clearTimeout(timer);
-    },
-  };
 }

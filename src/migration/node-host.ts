@@ -4,7 +4,7 @@ import { migrationMachine } from '../../machines/migration.ts';
 import { nodeMachine } from '../../machines/node.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { MigrationEffects } from './effects.ts';
-import { machineClock } from './lease.ts';
+import { machineClock } from './machine-clock.ts';
 
 /** The migrations of this process, hosted. */
 export interface MigrationNode {

@@ -22,6 +22,8 @@ export interface Owner extends ProcessIdentity {
 export interface Beat {
   readonly epoch: number;
   readonly n: number;
+  /** Wall clock, for people. */
+  readonly atMs: number;
 }
 
 export const ownerFormat = createRowFormat<Owner>('owner', {
@@ -39,7 +41,7 @@ export const ownerFormat = createRowFormat<Owner>('owner', {
   startTime: isString,
 });
 
-export const beatFormat = createRowFormat<Beat>('beat', { epoch: isCount, n: isCount });
+export const beatFormat = createRowFormat<Beat>('beat', { epoch: isCount, n: isCount, atMs: isNumber });
 
 export async function readOwner(tx: Transaction, keys: ModelKeys): Promise<Owner | undefined> {
   return ownerFormat.parseOptional(await tx.get(keys.owner));

@@ -31,6 +31,8 @@ export interface MigrationRuntime {
   readonly events: MigrationEventHub;
   readonly logger: Logger;
   readonly meters: MigrationMeters;
+  /** Whether this process owns migrations, or waits for others that do. */
+  readonly role: 'migrate' | 'wait';
   readonly nodeId: string;
   /** One per open store; claims are made in its name. */
   readonly session: string;

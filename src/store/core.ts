@@ -8,7 +8,8 @@ import { readMetrics } from '../migration/counters.ts';
 import type { MigrationEventHub } from '../migration/events.ts';
 import { createMigrationEventHub } from '../migration/events.ts';
 import type { MigrationHandlers } from '../migration/handlers.ts';
-import { FoundationDBMigrationLease } from '../migration/lease.ts';
+import { FoundationDBMigrationLease } from '../migration/foundationdb-lease.ts';
+import type { MigrationLease } from '../migration/lease.ts';
 import type { MigrationNode } from '../migration/node-host.ts';
 import { readStatusIn } from '../migration/read-status.ts';
 import type { MigrationRuntime, ModelMigration, TransformPool } from '../migration/runtime.ts';
@@ -158,21 +159,11 @@ export function createCore(parts: CoreParts): StoreCore {
     clock,
     random,
     pool,
-    lease:
-      options.migrationLease ??
-      new FoundationDBMigrationLease({
-        database,
-        keys,
-        session,
-        timeoutMs: options.migrationLeaseTimeoutMs,
-        heartbeatMs: options.migrationLeaseHeartbeatMs,
-        clock,
-        random,
-        process,
-      }),
+    lease: createLease(parts, session),
     events: hub,
     logger,
     meters,
+    role: options.migrationRole,
     nodeId: options.nodeId ?? `${hostname()}-${process.identity.pid}-${session.slice(0, 6)}`,
     session,
     heartbeatMs: options.migrationLeaseHeartbeatMs,
@@ -232,6 +223,15 @@ export function createCore(parts: CoreParts): StoreCore {
     close: (timeoutMs) => (closed ??= end(timeoutMs)),
   };
   return core;
+}
+
+/** The one that the options bring or make, else the one in the database. */
+function createLease({ options, database, keys, ports }: CoreParts, session: string): MigrationLease {
+  const { migrationLease: given, migrationLeaseTimeoutMs: timeoutMs } = options;
+  if (given !== undefined && typeof given !== 'function') return given;
+  const heartbeatMs = options.migrationLeaseHeartbeatMs;
+  const lease = new FoundationDBMigrationLease({ database, keys, session, timeoutMs, heartbeatMs, ...ports });
+  return given === undefined ? lease : given({ lease, clock: ports.clock, heartbeatMs });
 }
 
 /** Waits for all of them, but no longer than that. */

@@ -5,7 +5,7 @@ import type { KeyValueDatabase } from '../kv/kv.ts';
 import type { MigrationAuditEventReporter } from '../migration/audit.ts';
 import type { Backfill } from '../migration/backfill-spec.ts';
 import type { MigrationHandler } from '../migration/handlers.ts';
-import type { MigrationLease } from '../migration/lease.ts';
+import type { MigrationLease, MigrationLeaseFactory } from '../migration/lease.ts';
 import type { MigrationStep } from '../migration/step-spec.ts';
 import type { RetryPolicy } from '../migration/retry.ts';
 import type { CheckedVerification, RecordCheck } from '../migration/verification.ts';
@@ -99,8 +99,13 @@ export interface StoreOptions<Models extends AnyModels = AnyModels> {
   /** How records and index entries are checked before publication. Default `'full'`. */
   readonly migrationVerification?: 'full' | 'off' | VerificationOptions<Models> | undefined;
 
-  /** Who may migrate. Default: the lease in the database. */
-  readonly migrationLease?: MigrationLease | undefined;
+  /**
+   * Whether this process migrates models, or waits until others have. One that waits needs no handlers, and serves a model
+   * as soon as it is published; compatible definitions it publishes like any other. Default `'migrate'`.
+   */
+  readonly migrationRole?: 'migrate' | 'wait' | undefined;
+  /** Who may migrate: a lease, or what makes one, `externalOwner` for example. Default: the lease in the database. */
+  readonly migrationLease?: MigrationLease | MigrationLeaseFactory | undefined;
   /** After this long without a heartbeat another node takes over. Milliseconds, 1,000 to 600,000. Default 10,000. */
   readonly migrationLeaseTimeoutMs?: number | undefined;
   /** Milliseconds between heartbeats, 50 to a third of the timeout. Default: a quarter of the timeout. */
@@ -207,7 +212,11 @@ const rules: { readonly [Name in keyof Required<StoreOptions>]: Rule } = {
       (isObject(value) && isVerification(value as Readonly<Record<string, unknown>>)),
     "'full', 'off' or { sampleRatio, seed, check }: above 0, to 1; an integer from 0; a function, or an object of them by model name",
   ),
-  migrationLease: rule((value) => has(value, 'acquire', 'explain'), 'a MigrationLease'),
+  migrationRole: rule((value) => value === 'migrate' || value === 'wait', "'migrate' or 'wait'"),
+  migrationLease: rule(
+    (value) => isFunction(value) || has(value, 'acquire', 'explain'),
+    'a MigrationLease, or a function that makes one',
+  ),
   migrationLeaseTimeoutMs: rule(isIn(1_000, 600_000), 'a number of milliseconds from 1,000 to 600,000'),
   migrationLeaseHeartbeatMs: rule(isIn(50, 200_000), 'a number of milliseconds from 50'),
   persistMigrationAuditEvents: rule(isBoolean, 'true or false'),
@@ -238,6 +247,7 @@ export interface CheckedOptions extends StoreOptions {
   readonly migrationMaxParallelModels: number;
   readonly maxBackfillConcurrency: number;
   readonly migrationVerification: 'off' | CheckedVerification;
+  readonly migrationRole: 'migrate' | 'wait';
   readonly migrationLeaseTimeoutMs: number;
   readonly migrationLeaseHeartbeatMs: number;
   readonly persistMigrationAuditEvents: boolean;
@@ -267,6 +277,7 @@ export function checkOptions(options: StoreOptions): CheckedOptions {
     migrationMaxParallelModels: options.migrationMaxParallelModels ?? 2,
     maxBackfillConcurrency: options.maxBackfillConcurrency ?? 4,
     migrationVerification: verificationOf(options.migrationVerification),
+    migrationRole: options.migrationRole ?? 'migrate',
     migrationLeaseTimeoutMs: timeoutMs,
     migrationLeaseHeartbeatMs: options.migrationLeaseHeartbeatMs ?? timeoutMs / 4,
     persistMigrationAuditEvents: options.persistMigrationAuditEvents ?? false,

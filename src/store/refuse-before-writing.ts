@@ -38,6 +38,8 @@ interface Ahead {
 /** All that can be known to go wrong, before a key is written: the database stays as it was. */
 export async function refuseBeforeWriting(core: StoreCore, surveyed: readonly Survey[]): Promise<void> {
   const { models, runtime } = core;
+  // Another process does it, with handlers of its own.
+  if (runtime.role === 'wait') return;
   for (const { model, stored, plan } of surveyed) {
     if (plan.type === 'migrate' && stored !== undefined) refuseMissingStep(model, stored);
   }

@@ -4,11 +4,15 @@ import { readAuditEvents } from '../migration/audit.ts';
 import type { MigrationMetrics } from '../migration/counters.ts';
 import { readMetrics } from '../migration/counters.ts';
 import type { MigrationEvent } from '../migration/events.ts';
+import type { LeaseExplanation } from '../migration/lease.ts';
+import type { OperatorCall } from '../migration/operators.ts';
 import { cancelMigration, pauseMigration, resetMigration, resumeMigration } from '../migration/operators.ts';
 import { planModel, readStoredModel } from '../migration/plan.ts';
 import type { QuarantinedRecord, QuarantineRetry } from '../migration/quarantine.ts';
 import { listQuarantined, retryQuarantined } from '../migration/quarantine.ts';
 import { readStatus } from '../migration/read-status.ts';
+import { releaseLease } from '../migration/release-lease.ts';
+import type { MigrationRuntime } from '../migration/runtime.ts';
 import type { MigrationStatus } from '../migration/status.ts';
 import type { VerificationReport } from '../migration/verification.ts';
 import { readVerification } from '../migration/verification.ts';
@@ -258,6 +262,31 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
     return this.#operate(resetMigration, modelId, reason, options);
   }
 
+  /**
+   * Who holds the lease of a model's migration, or held it last; undefined where nobody ever did.
+   *
+   * @throws ModelException MODEL_UNKNOWN
+   */
+  async explainLease(modelId: number): Promise<LeaseExplanation | undefined> {
+    const { runtime } = this.#open();
+    return runtime.lease.explain(this.#core.modelById(modelId).id);
+  }
+
+  /**
+   * Takes the lease of a model's migration from whoever holds it, dead or alive: nothing that one does commits any more.
+   * Whoever comes first is the next owner, the same process perhaps: pause the migration to keep it from going on.
+   * Answers who held it; undefined when nobody did.
+   *
+   * @throws MigrationException LEASE_NOT_RELEASABLE @throws ModelException MODEL_UNKNOWN
+   */
+  releaseLease(
+    modelId: number,
+    reason = 'Released by operator',
+    options: OperatorOptions = {},
+  ): Promise<LeaseExplanation | undefined> {
+    return this.#operate(releaseLease, modelId, reason, options);
+  }
+
   /** Counters of one model, or of all by id: cluster-wide and persisted. */
   async migrationMetrics(modelId: number): Promise<MigrationMetrics>;
   async migrationMetrics(): Promise<ReadonlyMap<number, MigrationMetrics>>;
@@ -345,12 +374,12 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
     return this.#core;
   }
 
-  async #operate(
-    operation: typeof pauseMigration,
+  async #operate<T>(
+    operation: (runtime: MigrationRuntime, model: ConfiguredModel, call: OperatorCall) => Promise<T>,
     modelId: number,
     reason: string,
     { by }: OperatorOptions,
-  ): Promise<MigrationStatus> {
+  ): Promise<T> {
     const { runtime } = this.#open();
     const model = this.#core.modelById(modelId);
     if (typeof reason !== 'string') {

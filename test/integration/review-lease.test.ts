@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { readOwner } from '../../src/migration/owner.ts';
 import type { MigrationRig } from '../rig/migration.ts';
 import { CityV1, cityOf, createMigrationRig } from '../rig/migration.ts';
-import { FoundationDBMigrationLease } from '../../src/migration/lease.ts';
+import { FoundationDBMigrationLease } from '../../src/migration/foundationdb-lease.ts';
 import { createStoreKeys } from '../../src/records/keys.ts';
 import { systemRandom } from '../../src/ports/random.ts';
 import { createFaultyDatabase } from '../rig/faulty-database.ts';

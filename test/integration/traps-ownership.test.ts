@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { backfill } from '../../src/migration/backfill-spec.ts';
-import { FoundationDBMigrationLease } from '../../src/migration/lease.ts';
+import { FoundationDBMigrationLease } from '../../src/migration/foundationdb-lease.ts';
 import type { MigrationLease } from '../../src/migration/lease.ts';
 import { MigrationOutcome } from '../../src/migration/outcome.ts';
 import { readOwner } from '../../src/migration/owner.ts';

@@ -205,7 +205,7 @@ export const traps: readonly Trap[] = [
     test: 'trap 9: a heartbeat in the middle of a chunk costs the chunk nothing',
     replacements: [
       {
-        file: 'src/migration/lease.ts',
+        file: 'src/migration/foundationdb-lease.ts',
         find: '      async guard(tx) {\n',
         replace: '      async guard(tx) {\n        await tx.get(keys.beat);\n',
       },
