@@ -235,7 +235,11 @@ export class FoundationDBMigrationLease implements MigrationLease {
         const owner = await tx.get(keys.owner);
         if (owner?.equals(row) !== true) throw leaseLost(epoch);
       },
-      release: () => (released ??= release()),
+      release: () =>
+        (released ??= release().catch((error: unknown) => {
+          released = undefined;
+          throw error;
+        })),
     };
   }
 }

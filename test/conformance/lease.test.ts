@@ -1,0 +1,21 @@
+import { externalOwner } from '../../src/migration/external-owner.ts';
+import { systemClock } from '../../src/ports/clock.ts';
+import { createDefaultLease, createRowLease, leaseTimes } from '../rig/leases.ts';
+import { describeMigrationLease } from './lease-suite.ts';
+
+describeMigrationLease('the default', (database, process) => createDefaultLease(database, process));
+
+describeMigrationLease("an application's own", (database) => createRowLease(database));
+
+// Whoever asks first is chosen, until somebody is told otherwise: as a leader election does it.
+describeMigrationLease('an external owner', (database, process) => {
+  const lease = createDefaultLease(database, process);
+  const make = externalOwner({
+    isOwner: async ({ modelId }) => {
+      const holder = await lease.explain(modelId);
+      return holder?.held !== true;
+    },
+    onLost: () => () => undefined,
+  });
+  return make({ lease, clock: systemClock, heartbeatMs: leaseTimes.heartbeatMs });
+});
