@@ -16,7 +16,8 @@ import type {
   MigrationLease,
 } from './lease.ts';
 import { leaseLost } from './lease.ts';
-import { machineClock } from './machine-clock.ts';
+import type { Inspector } from './machine-clock.ts';
+import { hosting } from './machine-clock.ts';
 import type { Beat, Owner } from './owner.ts';
 import { beatFormat, ownerFormat, readOwner, vacated } from './owner.ts';
 
@@ -29,6 +30,8 @@ export interface FoundationDBMigrationLeaseOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly process: ProcessPort;
+  /** Is told of every step of the machine of each ownership. Default: nobody is. */
+  readonly inspect?: Inspector | undefined;
 }
 
 /** What a contender has itself watched: no clock of another machine is ever compared. */
@@ -207,7 +210,7 @@ export class FoundationDBMigrationLease implements MigrationLease {
             Math.max(0, timeoutMs - heartbeatMs - (clock.monotonicMs() - context.renewedAtMs)),
         },
       }),
-      { clock: machineClock(clock) },
+      hosting(clock, this.#options.inspect),
     );
     actor.subscribe({
       next: (snapshot) => {

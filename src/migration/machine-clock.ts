@@ -1,3 +1,4 @@
+import type { InspectionEvent } from 'xstate';
 import type { Clock } from '../ports/clock.ts';
 
 /** A timer's limit: a longer one would fire at once. */
@@ -14,4 +15,12 @@ export function machineClock(clock: Clock) {
       if (timer !== undefined) clock.clearTimeout(timer);
     },
   };
+}
+
+/** Is told of every step of a machine: for whoever counts what was reached. */
+export type Inspector = (event: InspectionEvent) => void;
+
+/** What every hosted machine gets. */
+export function hosting(clock: Clock, inspect: Inspector | undefined) {
+  return { clock: machineClock(clock), ...(inspect === undefined ? {} : { inspect }) };
 }

@@ -4,7 +4,8 @@ import { migrationMachine } from '../../machines/migration.ts';
 import { nodeMachine } from '../../machines/node.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { MigrationEffects } from './effects.ts';
-import { machineClock } from './machine-clock.ts';
+import type { Inspector } from './machine-clock.ts';
+import { hosting } from './machine-clock.ts';
 
 /** The migrations of this process, hosted. */
 export interface MigrationNode {
@@ -28,6 +29,8 @@ export interface MigrationNodeOptions {
   /** Tells the work under way to stop at its next boundary. */
   readonly stopWork: () => void;
   readonly onFault: (error: unknown) => void;
+  /** Default: nobody is told. */
+  readonly inspect?: Inspector | undefined;
 }
 
 export function startMigrationNode(options: MigrationNodeOptions): MigrationNode {
@@ -47,7 +50,7 @@ export function startMigrationNode(options: MigrationNodeOptions): MigrationNode
       actors: { migration: hosted },
       delays: { startupBudget: startupBudgetMs ?? Number.POSITIVE_INFINITY },
     }),
-    { input: { models, maxParallel, continueInBackground }, clock: machineClock(options.clock) },
+    { input: { models, maxParallel, continueInBackground }, ...hosting(options.clock, options.inspect) },
   );
 
   let ended!: () => void;

@@ -10,6 +10,7 @@ import { createMigrationEventHub } from '../migration/events.ts';
 import type { MigrationHandlers } from '../migration/handlers.ts';
 import { FoundationDBMigrationLease } from '../migration/foundationdb-lease.ts';
 import type { MigrationLease } from '../migration/lease.ts';
+import type { Inspector } from '../migration/machine-clock.ts';
 import type { MigrationNode } from '../migration/node-host.ts';
 import { readStatusIn } from '../migration/read-status.ts';
 import type { MigrationRuntime, ModelMigration, TransformPool } from '../migration/runtime.ts';
@@ -39,6 +40,8 @@ export interface Ports {
   readonly clock: Clock;
   readonly random: Random;
   readonly process: ProcessPort;
+  /** Is told of every step of every machine: for whoever counts what was reached. */
+  readonly inspect?: Inspector | undefined;
 }
 
 /** An open store's parts. `open` puts them together, `FoundationDBDataStore` is their face. */
@@ -70,6 +73,7 @@ export interface StoreCore {
   readonly backfillFrom: (model: ConfiguredModel, fromVersion: string) => Backfill | undefined;
   /** Clears in the background what publications left behind. */
   sweep(model: ConfiguredModel): void;
+  readonly inspect: Inspector | undefined;
   node: MigrationNode | undefined;
   readiness: ReadinessKeeper | undefined;
   close(timeoutMs: number): Promise<void>;
@@ -218,6 +222,7 @@ export function createCore(parts: CoreParts): StoreCore {
       sweeping.add(swept);
       void swept.finally(() => sweeping.delete(swept));
     },
+    inspect: ports.inspect,
     node: undefined,
     readiness: undefined,
     close: (timeoutMs) => (closed ??= end(timeoutMs)),

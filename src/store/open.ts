@@ -193,6 +193,7 @@ async function migrate(core: StoreCore, pending: readonly Survey[]): Promise<voi
     startupBudgetMs: options.migrationStartupBudgetMs,
     continueInBackground: options.continueMigrationsInBackground,
     stopWork: () => stopping.abort(),
+    inspect: core.inspect,
     onFault: (error) => runtime.logger.error({ err: error }, 'the node of a store failed'),
   });
   const started = await core.node.started;

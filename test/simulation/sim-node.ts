@@ -1,0 +1,166 @@
+import type { KeyValueDatabase } from '../../src/kv/kv.ts';
+import type { MigrationAuditEvent } from '../../src/migration/audit.ts';
+import type { TransformPool } from '../../src/migration/runtime.ts';
+import { WorkerCrashed } from '../../src/ports/pool.ts';
+import type { ProcessPort } from '../../src/ports/process.ts';
+import type { Inspector } from '../../src/migration/machine-clock.ts';
+import type { StoreOptions } from '../../src/store/options.ts';
+import { FoundationDBDataStore } from '../../src/store/store.ts';
+import transform from '../../workers/transform.ts';
+import type { SimCluster } from './sim-database.ts';
+import { connect } from './sim-database.ts';
+import type { Mortal, World } from './world.ts';
+import { NodeClock } from './world.ts';
+
+/** What a node runs: everything of `open` that the simulation does not decide itself. */
+export type Program = Pick<StoreOptions, 'dataModelsById'> &
+  Partial<StoreOptions> & { readonly label: string };
+
+export interface NodeFaults {
+  /** Shares of the pool's tasks. */
+  readonly workerCrash: number;
+  readonly workerHang: number;
+}
+
+interface NodeParts {
+  readonly cluster: SimCluster;
+  readonly subspace: readonly string[];
+  readonly living: Set<SimNode>;
+  readonly faults: () => NodeFaults;
+  readonly inspect: Inspector | undefined;
+  readonly onAudit: (node: SimNode, event: MigrationAuditEvent) => void;
+}
+
+/** One process, from its start to its death. A restarted one is another. */
+export class SimNode implements Mortal {
+  readonly name: string;
+  readonly program: Program;
+  readonly clock: NodeClock;
+  readonly process: ProcessPort;
+  readonly database: KeyValueDatabase;
+  isDead = false;
+  isFrozen = false;
+  store: FoundationDBDataStore | undefined;
+  /** What `open` or the store failed with, if it did. */
+  failure: unknown;
+  /** Settles when `open` has, or never, when the process dies before. */
+  readonly opening: Promise<void>;
+  readonly #parts: NodeParts;
+
+  constructor(name: string, program: Program, parts: NodeParts) {
+    const { cluster, living } = parts;
+    const { world } = cluster;
+    this.name = name;
+    this.program = program;
+    this.#parts = parts;
+    const speed = world.random.pick([1, 1, 1, 0.9, 1.1]);
+    this.clock = new NodeClock(world, this, speed, world.random.below(120_000) - 60_000);
+    this.process = this.#createProcess();
+    this.database = connect(cluster, this);
+    living.add(this);
+    this.opening = this.#open();
+  }
+
+  get world(): World {
+    return this.#parts.cluster.world;
+  }
+
+  /** By SIGKILL: whatever it sent is on its way, whatever comes back finds nobody. */
+  kill(): void {
+    this.isDead = true;
+    this.#parts.living.delete(this);
+    this.world.note(this, () => 'killed');
+  }
+
+  freeze(): void {
+    this.isFrozen = true;
+    this.world.note(this, () => 'frozen');
+  }
+
+  thaw(): void {
+    if (!this.isFrozen) return;
+    this.isFrozen = false;
+    this.world.note(this, () => 'thawed');
+    this.world.thaw(this);
+  }
+
+  async #open(): Promise<void> {
+    const { label, ...options } = this.program;
+    this.world.note(this, () => `starts with ${label}`);
+    try {
+      this.store = (await FoundationDBDataStore.openWith(
+        {
+          persistMigrationAuditEvents: true,
+          continueMigrationsInBackground: true,
+          migrationStartupBudgetMs: 1_000,
+          ...options,
+          database: this.database,
+          subspace: this.#parts.subspace,
+          pool: this.#createPool(),
+          nodeId: this.name,
+          migrationAuditEventReporter: (event) => {
+            this.world.note(
+              this,
+              () => `${event.modelName} ${event.phase ?? ''} ${event.type} ${event.message ?? ''}`,
+            );
+            this.#parts.onAudit(this, event);
+          },
+        },
+        {
+          clock: this.clock,
+          random: this.world.random,
+          process: this.process,
+          inspect: this.#parts.inspect,
+        },
+      )) as FoundationDBDataStore;
+      this.world.note(this, () => 'is open');
+    } catch (error) {
+      this.failure = error;
+      this.world.note(this, () => `did not open: ${String(error)}`);
+    }
+  }
+
+  #createProcess(): ProcessPort {
+    const { living, cluster } = this.#parts;
+    const sessions = new Set<string>();
+    // On some machines nobody can tell who is dead.
+    const canTell = cluster.world.random.below(2) === 0;
+    return {
+      identity: { host: 'host', pid: 1, bootId: 'boot', pidNamespace: 'namespace', startTime: this.name },
+      sessions,
+      isCertainlyDead: (_holder, session) =>
+        canTell && ![...living].some(({ process }) => process.sessions.has(session)),
+    };
+  }
+
+  #createPool(): TransformPool {
+    const { world } = this;
+    let completed = 0;
+    return {
+      threads: 1,
+      get completed() {
+        return completed;
+      },
+      run: async (task) => {
+        const { workerCrash, workerHang } = this.#parts.faults();
+        const fate = world.random.fraction();
+        if (fate < workerCrash) {
+          this.#parts.cluster.strikes += 1;
+          await world.later(this, 5, () => undefined);
+          throw new WorkerCrashed('exited', 'the thread ended');
+        }
+        if (fate < workerCrash + workerHang) {
+          this.#parts.cluster.strikes += 1;
+          await new Promise<void>((resolve) => {
+            world.schedule(this, 60_000, resolve);
+          });
+          throw new WorkerCrashed('timedOut', 'the task took too long');
+        }
+        const answer = await world.later(this, 2, () => transform(structuredClone(task)));
+        completed += 1;
+        return structuredClone(answer);
+      },
+      close: () => Promise.resolve(),
+    };
+  }
+}
