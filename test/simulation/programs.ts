@@ -1,0 +1,189 @@
+import { backfill } from '../../src/migration/backfill-spec.ts';
+import type { MigrationContext } from '../../src/migration/context.ts';
+import type { MigrationHandler } from '../../src/migration/handlers.ts';
+import { MigrationOutcome } from '../../src/migration/outcome.ts';
+import { step } from '../../src/migration/step-spec.ts';
+import { defineModel, float64, int32, reference, string } from '../../src/model/index.ts';
+import type { Program } from './sim-node.ts';
+import type { World } from './world.ts';
+
+/**
+ * What the nodes of a simulated cluster run. Each record says by `hops` how often it was moved: in a record of version 2.0
+ * it is 2, or it was moved twice, or not at all.
+ */
+const id = string({ number: 1, required: true });
+const label = string({ number: 2, required: true });
+const hops = int32({ number: 3, required: true });
+
+const Item1 = defineModel({
+  name: 'Item',
+  version: '1.0',
+  key: ['id'],
+  properties: { id, label, hops },
+  indexes: [{ name: 'byLabel', on: ['label'] }],
+});
+const Item2 = defineModel({
+  ...Item1,
+  version: '2.0',
+  properties: { id, label, hops, size: float64({ number: 4, required: true }) },
+  indexes: [
+    { name: 'byLabel', on: ['label'] },
+    { name: 'bySize', on: ['size'] },
+  ],
+});
+const Item3 = defineModel({
+  ...Item1,
+  version: '3.0',
+  properties: { id, label, hops, size: string({ number: 4, required: true }) },
+  indexes: [{ name: 'bySize', on: ['size', 'label'] }],
+});
+
+/** Waits for Item. */
+const Order1 = defineModel({
+  name: 'Order',
+  version: '1.0',
+  key: ['id'],
+  properties: { id, label, hops, item: reference({ number: 4, to: 'Item' }) },
+});
+const Order2 = defineModel({
+  ...Order1,
+  version: '2.0',
+  properties: { ...Order1.properties, total: float64({ number: 5, required: true }) },
+  indexes: [{ name: 'byLabel', on: ['label'] }],
+});
+
+/** Never migrated: its index is added while it is written. */
+const Plain1 = defineModel({ name: 'Plain', version: '1.0', key: ['id'], properties: { id, label, hops } });
+const Plain2 = defineModel({ ...Plain1, version: '1.1', indexes: [{ name: 'byLabel', on: ['label'] }] });
+
+type Values = Readonly<Record<string, unknown>>;
+
+/** What a run of the simulation makes its handlers do. */
+export interface HandlerPlan {
+  /** Records of these labels cannot be moved until the program is mended. */
+  readonly poison: 'none' | 'fail' | 'quarantine';
+  /** How an Order is moved. */
+  readonly byHand: boolean;
+  /** Answers of the Expand and Contract handlers of Item before they succeed. */
+  readonly answers: readonly ('throw' | 'retryable' | 'retry' | 'sameCursor' | 'slow' | 'fatal')[];
+  readonly composed: boolean;
+  readonly maxAttempts: number | undefined;
+}
+
+export const poisonLabel = 'poison';
+
+export interface Programs {
+  /** Oldest first. */
+  readonly all: readonly Program[];
+  /** From now on every handler succeeds, and poison is none: a mended program, of the same definitions. */
+  mend(): void;
+  readonly isMended: boolean;
+}
+
+/** By version, how often a record was moved. */
+export const hopsOf = (version: string): number => Number(version.split('.')[0]);
+
+export function createPrograms(world: World, plan: HandlerPlan): Programs {
+  let isMended = false;
+  const hop = (record: Values) => {
+    if (record['label'] === poisonLabel && plan.poison !== 'none' && !isMended) throw new Error('poison');
+    return { ...record, hops: (record['hops'] as number) + 1 };
+  };
+  const onPoison = plan.poison === 'quarantine' ? 'quarantine' : 'fail';
+  const toItem2 = backfill({
+    onPoison,
+    transform: (record: Values) => ({ ...hop(record), size: String(record['label']).length }),
+  });
+  const toItem3 = backfill({
+    onPoison,
+    transform: (record: Values) => ({ ...hop(record), size: `${String(record['size'])} m` }),
+  });
+  const toOrder2 = backfill({
+    onPoison,
+    transform: (record: Values) => ({ ...hop(record), total: String(record['label']).length }),
+  });
+  const handler = createHandler(world, plan, () => isMended);
+  const migrationHandler = { Item: toItem2, Order: plan.byHand ? moveOrders : toOrder2 };
+  const handlers = {
+    migrationExpandHandler: { Item: handler },
+    migrationContractHandler: { Item: handler },
+    migrationRetryPolicy: plan.maxAttempts === undefined ? {} : { maxAttempts: plan.maxAttempts },
+  };
+  const all: Program[] = [
+    { label: 'program 1', dataModelsById: { 1: Item1, 2: Order1, 3: Plain1 } },
+    {
+      label: 'program 2',
+      dataModelsById: { 1: Item2, 2: Order2, 3: Plain2 },
+      migrationHandler,
+      ...handlers,
+    },
+    {
+      label: 'program 3',
+      dataModelsById: { 1: Item3, 2: Order2, 3: Plain2 },
+      migrationHandler: { Order: migrationHandler.Order },
+      composeMigrationSteps: plan.composed,
+      migrations: {
+        Item: [
+          step('1.0', '2.0', { dataModel: Item2, migrationHandler: toItem2 }),
+          step('2.0', '3.0', { migrationHandler: toItem3 }),
+        ],
+      },
+      ...handlers,
+    },
+  ];
+  return {
+    all,
+    mend() {
+      isMended = true;
+    },
+    get isMended() {
+      return isMended;
+    },
+  };
+}
+
+/** Gives the answers of the plan one after the other, on whatever node it is called, and succeeds from then on. */
+function createHandler(world: World, { answers }: HandlerPlan, isMended: () => boolean): MigrationHandler {
+  const left = [...answers];
+  return async ({ signal, cursor }: MigrationContext) => {
+    const answer = isMended() ? undefined : left.shift();
+    switch (answer) {
+      case 'throw':
+        throw new Error('a handler that throws');
+      case 'retryable':
+        throw Object.assign(new Error('a handler that may succeed later'), { retryable: true });
+      case 'retry':
+        return MigrationOutcome.Retry({ message: 'not yet', retryAfterMs: 500 });
+      case 'sameCursor':
+        return MigrationOutcome.Partial({ nextCursor: cursor ?? 'here', message: 'no further' });
+      case 'fatal':
+        return MigrationOutcome.Fatal('never');
+      case 'slow':
+        for (let turn = 0; turn < 20 && !signal.aborted; turn += 1) await world.sleep(500);
+        return MigrationOutcome.Success;
+      case undefined:
+        return MigrationOutcome.Success;
+    }
+  };
+}
+
+/** Record and cursor in one commit. */
+async function moveOrders(context: MigrationContext): Promise<MigrationOutcome> {
+  for await (const { record, version, cursor } of context.records({ after: context.cursor })) {
+    if (context.signal.aborted) break;
+    await context.transact(async (tx) => {
+      if (version === '1.0') {
+        const moved = {
+          ...record,
+          hops: (record['hops'] as number) + 1,
+          total: String(record['label']).length,
+        };
+        await tx.write(moved);
+      }
+      tx.advance(cursor, { records: 1 });
+    });
+  }
+  return context.signal.aborted
+    ? MigrationOutcome.Partial({ message: 'told to stop' })
+    : MigrationOutcome.Success;
+}
