@@ -272,7 +272,8 @@ function checkState(was: Picture, is: Picture): void {
   if (after.revision < before.revision) throw new Violation('revisions only grow', before.migrationId);
   const [from, to] = [migrationPhases.indexOf(before.phase), migrationPhases.indexOf(after.phase)];
   if (after.revision === before.revision) return;
-  const beginsAnew = after.phase === 'Expand' && after.targetSchemaId !== before.targetSchemaId;
+  // Canceled or failed before anything was written, it opened the model again, and closes it anew.
+  const beginsAnew = after.phase === 'Expand' && was.fence?.state === 'ready';
   if (to < from && !beginsAnew)
     throw new Violation('phases only go forward', `${before.phase} to ${after.phase}`);
   if (to > from && !(to === from + 1 && before.phaseCompleted)) {

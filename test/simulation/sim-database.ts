@@ -241,7 +241,7 @@ class SimTransaction implements KeyValueTransaction {
     if (this.#strikes('conflict')) throw new KeyValueError(KeyValueErrorCode.conflict);
     if (this.#strikes('tooOld')) throw new KeyValueError(KeyValueErrorCode.transactionTooOld);
     if (this.#strikes('throttled')) throw new KeyValueError(1051);
-    if (this.#sets.size > 1 && this.#strikes('tooLarge')) {
+    if (this.#sets.size > 20 && this.#strikes('tooLarge')) {
       throw new KeyValueError(KeyValueErrorCode.transactionTooLarge);
     }
     if (this.#strikes('unknownLost')) throw new KeyValueError(KeyValueErrorCode.commitUnknownResult);

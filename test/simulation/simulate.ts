@@ -64,6 +64,8 @@ class Simulation {
   #isCalm = false;
   #failure: string | undefined;
   #nodes = 0;
+  /** Of the programs that were ever started: what it has begun, only it ends. */
+  #newest = 0;
   #commits = 0;
   #requests = 0;
   #struck = 0;
@@ -117,7 +119,7 @@ class Simulation {
       }
       this.#storm(world.nowMs + stormMs);
       await world.runUntil(() => this.#failure !== undefined, world.nowMs + stormMs);
-      if (this.#failure === undefined) await this.#calm(programs);
+      if (this.#failure === undefined) await this.#calm();
     } catch (error) {
       this.#fail(error instanceof Error ? (error.stack ?? error.message) : String(error));
     }
@@ -144,6 +146,7 @@ class Simulation {
 
   #start(program: Program): SimNode {
     this.#nodes += 1;
+    this.#newest = Math.max(this.#newest, this.#programs.all.indexOf(program));
     const node = new SimNode(`node-${this.#nodes}`, program, {
       cluster: this.#cluster,
       subspace,
@@ -369,15 +372,17 @@ class Simulation {
   }
 
   /** Faults stop: what nobody stopped has to end, and then, once everything is mended and resumed, all of it. */
-  async #calm(programs: readonly Program[]): Promise<void> {
+  async #calm(): Promise<void> {
     const world = this.#world;
     world.note(undefined, () => 'calm');
     this.#isCalm = true;
     this.#cluster.faults = noFaults;
     this.#cluster.availableAtMs = 0;
     for (const node of this.#living) node.thaw();
-    const newest = this.#newest(programs);
-    const node = [...this.#living].find(({ program }) => program === newest) ?? this.#start(newest);
+    const newest = this.#programs.all[this.#newest] as Program;
+    const node =
+      [...this.#living].find(({ program, failure }) => program === newest && failure === undefined) ??
+      this.#start(newest);
     if (!(await this.#settle(() => node.store !== undefined || node.failure !== undefined))) {
       return this.#fail('a store opens, once nothing is wrong any more');
     }
@@ -418,12 +423,6 @@ class Simulation {
     const { lastError, reason, modelId } = status;
     const isOther = lastError?.code === 'MIGRATION_TARGET_CHANGED' || reason?.code === 'targetChanged';
     await (isOther ? store.resetMigration(modelId) : store.resumeMigration(modelId));
-  }
-
-  #newest(programs: readonly Program[]): Program {
-    const { all } = this.#programs;
-    const used = [...programs, ...[...this.#living].map(({ program }) => program)];
-    return all[Math.max(...used.map((program) => all.indexOf(program)))] as Program;
   }
 
   /** Asks for the statuses again and again, until each of them is as it should be. */
