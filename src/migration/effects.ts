@@ -14,6 +14,7 @@ import { watchForStop } from './intent-watch.ts';
 import type { LeaseRefused } from './lease.ts';
 import { readOwner } from './owner.ts';
 import { planModel, readStoredModel } from './plan.ts';
+import { migrationIdOf } from './read-status.ts';
 import { publishIfCompatible } from './publish-model.ts';
 import { publishMigration } from './publish-migration.ts';
 import { backoffMs, isRetryable } from './retry.ts';
@@ -193,9 +194,13 @@ async function waitForResume(migration: ModelMigration): Promise<WaitResult> {
         readStoredModel(tx, keys),
         readOwner(tx, keys),
       ]);
-      if (migration.trouble === undefined) return isHalted(state) ? undefined : true;
+      const planned = planModel(stored, migration.configured);
+      if (migration.trouble === undefined) {
+        // What stands still may be a migration that is not this program's any more: its own is still to begin.
+        return isHalted(state) && state?.migrationId === migrationIdOf(planned) ? undefined : true;
+      }
       // It failed in this process alone: an operator's word, or another state of things, is worth another try.
-      const plan = `${planModel(stored, migration.configured).type} ${stored?.fence.schemaEpoch ?? 0} ${owner?.token ?? ''}`;
+      const plan = `${planned.type} ${stored?.fence.schemaEpoch ?? 0} ${owner?.token ?? ''}`;
       seenIntent ??= intent?.revision ?? 0;
       seenPlan ??= plan;
       return (intent?.revision ?? 0) > seenIntent || plan !== seenPlan ? true : undefined;

@@ -113,6 +113,28 @@ describe('a chain of versions', () => {
     expect(shortIds()).toEqual(['Note:1.0->2.0', 'Note:2.0->3.0']);
   });
 
+  it('begins its own way where a step that another program began fails before anything was written', async () => {
+    const moves = { migrationHandler: { Note: backfill({ transform: toV2 }) } };
+    await rig.openUntil({ 1: NoteV2 }, moves, ({ type }) => type === 'LeaseAcquired');
+    let isMended = false;
+    const fails = step('1.0', '2.0', {
+      dataModel: NoteV2,
+      migrationHandler: backfill({
+        transform: (note: Values) => {
+          if (!isMended) throw new Error('not yet');
+          return toV2(note);
+        },
+      }),
+    });
+    const store = await open({ migrations: chain(fails, second), continueMigrationsInBackground: true });
+    expect(await store.migrationStatus(1)).toMatchObject({ state: 'Failed' });
+    isMended = true;
+    await store.resumeMigration(1);
+    await rig.settle(store.awaitMigration(1));
+    await expectMoved(store);
+    expect(shortIds()).toEqual(['Note:1.0->3.0']);
+  });
+
   it('begins where the database is', async () => {
     await rig.open({ 1: NoteV2 }, { migrationHandler: { Note: backfill({ transform: toV2 }) } });
     rig.events.length = 0;

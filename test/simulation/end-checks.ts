@@ -7,8 +7,8 @@ import { createRecordCodec } from '../../src/records/record-codec.ts';
 import { resolveModels } from '../../src/model/resolve.ts';
 import { readRecords, recomputeIndexes } from '../rig/recompute-index.ts';
 import type { Invariants } from './invariants.ts';
-import { hopsOf } from './programs.ts';
-import type { Program } from './sim-node.ts';
+import type { Program } from './programs.ts';
+import { hopsOf, modelOf } from './programs.ts';
 
 /** What has to be true once everything is over, by the database alone. */
 export async function checkEnd(
@@ -30,9 +30,9 @@ export async function checkEnd(
       fail(`model ${modelId} is published at the end`);
       continue;
     }
-    const wanted = (program.dataModelsById as Readonly<Record<number, { version: string }>>)[modelId];
-    if (definition.version !== wanted?.version) {
-      fail(`model ${modelId} ends at ${definition.version}, not at ${String(wanted?.version)}`);
+    const wanted = modelOf(program, modelId);
+    if (definition.version !== wanted.version) {
+      fail(`model ${modelId} ends at ${definition.version}, not at ${wanted.version}`);
     }
     const codec = createRecordCodec(definition.data);
     const prefix = own.records(fence.keySpace);

@@ -43,6 +43,8 @@ interface Watched {
   readonly written: Map<string, string>;
   /** Taken out by a migration that may do so. */
   readonly quarantined: Set<string>;
+  /** Counts how often the gate was closed, while it is. */
+  closed: number | undefined;
 }
 
 const passes: readonly PassName[] = ['backfill', 'index', 'verify'];
@@ -57,6 +59,7 @@ export class Invariants {
   readonly #prefix: string;
   readonly #models: readonly Watched[];
   readonly #report: (violation: Violation) => void;
+  #closings = 0;
 
   constructor(
     database: KeyValueDatabase,
@@ -77,6 +80,7 @@ export class Invariants {
         rangePrefix: latin1(own.ranges()),
         written: new Map(),
         quarantined: new Set(),
+        closed: undefined,
       };
     });
   }
@@ -86,6 +90,11 @@ export class Invariants {
     const model = this.#models.find(({ id }) => id === modelId);
     if (model === undefined) return new Map();
     return new Map([...model.written].filter(([key]) => !model.quarantined.has(key)));
+  }
+
+  /** Which closing of its gate a model is behind; undefined while it is open. */
+  closedGate(modelId: number): number | undefined {
+    return this.#models.find(({ id }) => id === modelId)?.closed;
   }
 
   /** Called before a commit is applied; what it answers, after. */
@@ -100,6 +109,8 @@ export class Invariants {
       for (const [at, model] of touched.entries()) {
         const [was, is] = [before[at], after[at]];
         if (was === undefined || is === undefined) continue;
+        if (is.fence?.state !== 'migrating') model.closed = undefined;
+        else if (was.fence?.state !== 'migrating') model.closed = this.#closings += 1;
         try {
           checkOwnership(was, is);
           checkFence(was, is);

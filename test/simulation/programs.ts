@@ -3,9 +3,15 @@ import type { MigrationContext } from '../../src/migration/context.ts';
 import type { MigrationHandler } from '../../src/migration/handlers.ts';
 import { MigrationOutcome } from '../../src/migration/outcome.ts';
 import { step } from '../../src/migration/step-spec.ts';
+import type { AnyModel } from '../../src/model/define.ts';
 import { defineModel, float64, int32, reference, string } from '../../src/model/index.ts';
-import type { Program } from './sim-node.ts';
+import type { StoreOptions } from '../../src/store/options.ts';
+import type { SeededRandom } from '../rig/seed.ts';
 import type { World } from './world.ts';
+
+/** What a node runs: everything of `open` that the simulation does not decide itself. */
+export type Program = Pick<StoreOptions, 'dataModelsById'> &
+  Partial<StoreOptions> & { readonly label: string };
 
 /**
  * What the nodes of a simulated cluster run. Each record says by `hops` how often it was moved: in a record of version 2.0
@@ -68,6 +74,7 @@ export interface HandlerPlan {
   readonly answers: readonly ('throw' | 'retryable' | 'retry' | 'sameCursor' | 'slow' | 'fatal')[];
   readonly composed: boolean;
   readonly maxAttempts: number | undefined;
+  readonly verification: StoreOptions['migrationVerification'];
 }
 
 export const poisonLabel = 'poison';
@@ -107,6 +114,7 @@ export function createPrograms(world: World, plan: HandlerPlan): Programs {
   const handlers = {
     migrationExpandHandler: { Item: handler },
     migrationContractHandler: { Item: handler },
+    migrationVerification: plan.verification,
     migrationRetryPolicy: plan.maxAttempts === undefined ? {} : { maxAttempts: plan.maxAttempts },
   };
   const all: Program[] = [
@@ -186,4 +194,22 @@ async function moveOrders(context: MigrationContext): Promise<MigrationOutcome> 
   return context.signal.aborted
     ? MigrationOutcome.Partial({ message: 'told to stop' })
     : MigrationOutcome.Success;
+}
+
+export function modelOf({ dataModelsById }: Program, modelId: number): AnyModel {
+  const model = (dataModelsById as Readonly<Record<number, AnyModel>>)[modelId];
+  if (model === undefined) throw new Error(`there is no model ${modelId}`);
+  return model;
+}
+
+export function drawPlan(random: SeededRandom): HandlerPlan {
+  const kinds = ['throw', 'retryable', 'retry', 'sameCursor', 'slow', 'fatal'] as const;
+  return {
+    poison: random.pick(['none', 'none', 'fail', 'quarantine']),
+    byHand: random.below(3) === 0,
+    answers: random.below(2) === 0 ? [] : Array.from({ length: random.below(5) }, () => random.pick(kinds)),
+    composed: random.below(2) === 0,
+    maxAttempts: random.below(5) === 0 ? 3 : undefined,
+    verification: random.pick(['full', 'full', 'off', { sampleRatio: 0.3 }]),
+  };
 }

@@ -21,6 +21,7 @@ export interface DatabaseFaults {
   readonly unknownLost: number;
   readonly tooLarge: number;
   readonly throttled: number;
+  readonly timedOut: number;
   /** An operation that takes up to 3 s instead of `latencyMs`. */
   readonly slow: number;
   readonly lateWatch: number;
@@ -34,6 +35,7 @@ export const noFaults: DatabaseFaults = {
   unknownLost: 0,
   tooLarge: 0,
   throttled: 0,
+  timedOut: 0,
   slow: 0,
   lateWatch: 0,
   lostWatch: 0,
@@ -57,6 +59,9 @@ export interface SimCluster {
   faults: DatabaseFaults;
   /** While it is not available nothing is answered; what times out by then fails. */
   availableAtMs: number;
+  /** Versions jump by it: a million to the second. */
+  versionOffsetMs: number;
+  busDownUntilMs: number;
   readonly latencyMs: number;
   operations: number;
   strikes: number;
@@ -74,6 +79,9 @@ export function connect(cluster: SimCluster, node: SimNode): KeyValueDatabase {
     close: () => Promise.resolve(),
   };
 }
+
+/** What a dead process waits for. */
+const never = new Promise<never>(() => undefined);
 
 const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
 
@@ -214,11 +222,14 @@ class SimTransaction implements KeyValueTransaction {
       0;
     if (!isWriting) return this.#base.commit();
     this.#cluster.operations += 1;
+    this.#node.operates('before');
+    if (this.#node.isDead) return never;
     const sent = this.#untilAvailable(() => world.later(undefined, this.#latencyMs(), () => this.#apply()));
     const outcome = await sent.then(
       () => undefined,
       (error: unknown) => ({ error }),
     );
+    this.#node.operates('after');
     await world.later(this.#node, this.#latencyMs(), () => undefined);
     if (outcome !== undefined) throw outcome.error;
   }
@@ -238,6 +249,7 @@ class SimTransaction implements KeyValueTransaction {
   }
 
   async #apply(): Promise<void> {
+    if (this.#strikes('timedOut')) throw new KeyValueError(KeyValueErrorCode.timedOut);
     if (this.#strikes('conflict')) throw new KeyValueError(KeyValueErrorCode.conflict);
     if (this.#strikes('tooOld')) throw new KeyValueError(KeyValueErrorCode.transactionTooOld);
     if (this.#strikes('throttled')) throw new KeyValueError(1051);
@@ -260,8 +272,11 @@ class SimTransaction implements KeyValueTransaction {
 
   async #read<T>(read: () => Promise<T>): Promise<T> {
     this.#cluster.operations += 1;
+    this.#node.operates('before');
+    if (this.#node.isDead) return never;
     return this.#untilAvailable(() =>
       this.#cluster.world.later(this.#node, this.#latencyMs(), () => {
+        if (this.#strikes('timedOut')) throw new KeyValueError(KeyValueErrorCode.timedOut);
         if (this.#strikes('tooOld')) throw new KeyValueError(KeyValueErrorCode.transactionTooOld);
         if (this.#strikes('throttled')) throw new KeyValueError(1051);
         return read();

@@ -4,17 +4,15 @@ import type { TransformPool } from '../../src/migration/runtime.ts';
 import { WorkerCrashed } from '../../src/ports/pool.ts';
 import type { ProcessPort } from '../../src/ports/process.ts';
 import type { Inspector } from '../../src/migration/machine-clock.ts';
-import type { StoreOptions } from '../../src/store/options.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
 import transform from '../../workers/transform.ts';
+import type { Program } from './programs.ts';
+import type { SimBusReceivers } from './sim-bus.ts';
+import { connectBus } from './sim-bus.ts';
 import type { SimCluster } from './sim-database.ts';
 import { connect } from './sim-database.ts';
 import type { Mortal, World } from './world.ts';
 import { NodeClock } from './world.ts';
-
-/** What a node runs: everything of `open` that the simulation does not decide itself. */
-export type Program = Pick<StoreOptions, 'dataModelsById'> &
-  Partial<StoreOptions> & { readonly label: string };
 
 export interface NodeFaults {
   /** Shares of the pool's tasks. */
@@ -26,9 +24,12 @@ interface NodeParts {
   readonly cluster: SimCluster;
   readonly subspace: readonly string[];
   readonly living: Set<SimNode>;
+  readonly receivers: SimBusReceivers;
   readonly faults: () => NodeFaults;
   readonly inspect: Inspector | undefined;
   readonly onAudit: (node: SimNode, event: MigrationAuditEvent) => void;
+  /** It was killed, closed, or did not open. */
+  readonly onEnd: (node: SimNode) => void;
 }
 
 /** One process, from its start to its death. A restarted one is another. */
@@ -40,12 +41,15 @@ export class SimNode implements Mortal {
   readonly database: KeyValueDatabase;
   isDead = false;
   isFrozen = false;
+  /** From the call of `close` on. */
+  isClosed = false;
   store: FoundationDBDataStore | undefined;
   /** What `open` or the store failed with, if it did. */
   failure: unknown;
   /** Settles when `open` has, or never, when the process dies before. */
   readonly opening: Promise<void>;
   readonly #parts: NodeParts;
+  #doom: { operations: number; readonly side: 'before' | 'after' } | undefined;
 
   constructor(name: string, program: Program, parts: NodeParts) {
     const { cluster, living } = parts;
@@ -67,9 +71,33 @@ export class SimNode implements Mortal {
 
   /** By SIGKILL: whatever it sent is on its way, whatever comes back finds nobody. */
   kill(): void {
+    if (this.isDead) return;
     this.isDead = true;
-    this.#parts.living.delete(this);
     this.world.note(this, () => 'killed');
+    this.#end();
+  }
+
+  /** Dies by itself, just before or just after an operation of the database, so many operations from now. */
+  doom(operations: number, side: 'before' | 'after'): void {
+    this.#doom = { operations, side };
+  }
+
+  operates(side: 'before' | 'after'): void {
+    if (this.#doom === undefined || this.#doom.side !== side) return;
+    this.#doom.operations -= 1;
+    if (this.#doom.operations < 0) this.kill();
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+    this.world.note(this, () => 'closes');
+    await this.store?.close();
+    this.world.note(this, () => 'is closed');
+    this.#end();
+  }
+
+  #end(): void {
+    if (this.#parts.living.delete(this)) this.#parts.onEnd(this);
   }
 
   freeze(): void {
@@ -97,6 +125,7 @@ export class SimNode implements Mortal {
           database: this.database,
           subspace: this.#parts.subspace,
           pool: this.#createPool(),
+          bus: connectBus(this.#parts.cluster, this.#parts.receivers, this),
           nodeId: this.name,
           migrationAuditEventReporter: (event) => {
             this.world.note(
@@ -117,6 +146,7 @@ export class SimNode implements Mortal {
     } catch (error) {
       this.failure = error;
       this.world.note(this, () => `did not open: ${String(error)}`);
+      this.#end();
     }
   }
 

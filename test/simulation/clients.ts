@@ -1,0 +1,99 @@
+import { GodwitException } from '../../src/errors.ts';
+import type { FoundationDBDataStore } from '../../src/store/store.ts';
+import type { Simulated } from './context.ts';
+import { modelIds, track } from './context.ts';
+import type { Program } from './programs.ts';
+import { modelOf } from './programs.ts';
+import type { SimNode } from './sim-node.ts';
+
+/** What all typed models have in common. */
+export interface AnyModelStore {
+  add(record: object): Promise<unknown>;
+  put(record: object): Promise<unknown>;
+  change(key: unknown, change: object): Promise<unknown>;
+  delete(key: unknown): Promise<unknown>;
+  get(key: unknown): Promise<Readonly<Record<string, unknown>> | undefined>;
+  scan(query: object): AsyncIterable<Readonly<Record<string, unknown>>>;
+}
+
+export const recordId = (n: number): string => `r${String(n).padStart(4, '0')}`;
+
+/** Ids that requests draw from: some are there, some are not. */
+const ids = 200;
+
+/** An application on a node: requests to all models, one after the other, until it is calm or the store closes. */
+export function useStore(simulated: Simulated, node: SimNode, store: FoundationDBDataStore): void {
+  const { world, random } = simulated;
+  const meanMs = random.pick([200, 1_000, 4_000]);
+  const serve = async () => {
+    for (;;) {
+      await new Promise<void>((resolve) => {
+        world.schedule(node, random.fraction() * 2 * meanMs, resolve);
+      });
+      if (simulated.isCalm || node.isClosed) return;
+      await track(simulated, 'a request', request(simulated, node, store));
+    }
+  };
+  void serve();
+}
+
+async function request(simulated: Simulated, node: SimNode, store: FoundationDBDataStore): Promise<void> {
+  const { random, invariants, fail } = simulated;
+  const modelId = random.pick(modelIds);
+  const model = store.model(modelOf(node.program, modelId)) as unknown as AnyModelStore;
+  const closed = invariants.closedGate(modelId);
+  try {
+    await ask(simulated, node.program, modelId, model);
+  } catch (error) {
+    // What is not there, or there already, is an answer too.
+    if (!(error instanceof GodwitException && /^RECORD_(EXISTS|NOT_FOUND)$/.test(error.code))) throw error;
+  }
+  if (closed !== undefined && closed === invariants.closedGate(modelId)) {
+    fail(`a gated request never succeeds: one of ${node.name} to model ${modelId} did`);
+  }
+}
+
+async function ask(
+  { random, fail }: Simulated,
+  program: Program,
+  modelId: number,
+  model: AnyModelStore,
+): Promise<void> {
+  const { hops, values } = formOf(program, modelId);
+  const id = recordId(random.below(ids));
+  const label = `label ${random.below(9)}`;
+  const requireForm = (record: Readonly<Record<string, unknown>> | undefined) => {
+    if (record === undefined || record['hops'] === hops) return;
+    fail(`a request sees records in its own form alone: ${program.label} saw hops ${String(record['hops'])}`);
+  };
+  switch (random.below(6)) {
+    case 0:
+      await model.add({ id, label, hops, ...values });
+      return;
+    case 1:
+      await model.put({ id, label, hops, ...values });
+      return;
+    case 2:
+      await model.change(id, { label });
+      return;
+    case 3:
+      await model.delete(id);
+      return;
+    case 4:
+      requireForm(await model.get(id));
+      return;
+    default:
+      for await (const record of model.scan({ limit: 20 })) requireForm(record);
+  }
+}
+
+/** What a record of a program has besides its id and label. */
+function formOf(
+  program: Program,
+  modelId: number,
+): { readonly hops: number; readonly values: Readonly<Record<string, unknown>> } {
+  const hops = Number(modelOf(program, modelId).version.split('.')[0]);
+  if (hops === 1) return { hops, values: {} };
+  if (modelId === 2) return { hops, values: { total: 1 } };
+  return { hops, values: { size: hops === 2 ? 1 : '1 m' } };
+}

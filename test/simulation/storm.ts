@@ -1,0 +1,173 @@
+import type { MigrationAuditEvent } from '../../src/migration/audit.ts';
+import type { SeededRandom } from '../rig/seed.ts';
+import type { Simulated } from './context.ts';
+import { modelIds, track } from './context.ts';
+import type { Program } from './programs.ts';
+import type { DatabaseFaults } from './sim-database.ts';
+import type { SimNode } from './sim-node.ts';
+
+const strikes = ['kill', 'doom', 'close', 'freeze', 'wall', 'outage', 'jump', 'operator', 'bus'] as const;
+type Strike = (typeof strikes)[number];
+
+const operatorCalls = [
+  'pauseMigration',
+  'pauseMigration',
+  'resumeMigration',
+  'resumeMigration',
+  'cancelMigration',
+  'resetMigration',
+  'releaseLease',
+] as const;
+
+/** Everything that happens to a cluster from outside: to its processes, machines and clocks, and by its operators. */
+export class Storm {
+  readonly #simulated: Simulated;
+  readonly #kinds: readonly Strike[];
+  readonly #meanMs: number;
+  /** How often an operator or a death comes right after a phase began. */
+  readonly #aimed: number;
+  #busyModel: number | undefined;
+
+  constructor(simulated: Simulated) {
+    const { random } = simulated;
+    this.#simulated = simulated;
+    this.#kinds = strikes.filter(() => random.below(2) === 0);
+    this.#meanMs = random.pick([400, 1_500, 5_000]);
+    this.#aimed = random.pick([0, 0.1, 0.3]);
+  }
+
+  begin(): void {
+    const { world, random } = this.#simulated;
+    if (this.#kinds.length === 0) return;
+    world.schedule(undefined, random.fraction() * 2 * this.#meanMs, () => {
+      if (this.#simulated.isCalm) return;
+      this.#strike(random.pick(this.#kinds));
+      this.begin();
+    });
+  }
+
+  /** What has just begun is what is worth striking. */
+  heard(node: SimNode, { type, modelId }: MigrationAuditEvent): void {
+    const { world, random, isCalm } = this.#simulated;
+    if (type === 'PhaseStarted' || type === 'LeaseAcquired') this.#busyModel = modelId;
+    if (isCalm || random.fraction() >= this.#aimed) return;
+    const aimed = (['operator', 'doom', 'close', 'freeze'] as const).filter((kind) =>
+      this.#kinds.includes(kind),
+    );
+    if (aimed.length === 0) return;
+    world.schedule(undefined, random.fraction() * 60, () => {
+      if (!this.#simulated.isCalm) this.#strike(random.pick(aimed), node);
+    });
+  }
+
+  #strike(kind: Strike, aimedAt?: SimNode): void {
+    const { world, random, cluster, living } = this.#simulated;
+    const all = [...living];
+    const node = aimedAt ?? (all.length === 0 ? undefined : random.pick(all));
+    this.#simulated.struck += 1;
+    switch (kind) {
+      case 'outage':
+        cluster.availableAtMs = world.nowMs + random.below(12_000);
+        world.note(
+          undefined,
+          () => `the database is away for ${(cluster.availableAtMs - world.nowMs).toFixed(0)} ms`,
+        );
+        return;
+      case 'jump':
+        // As after a recovery of FoundationDB.
+        cluster.versionOffsetMs += 100_000;
+        return;
+      case 'bus':
+        cluster.busDownUntilMs = world.nowMs + random.below(10_000);
+        return;
+      case 'kill':
+      case 'doom':
+      case 'close':
+      case 'freeze':
+      case 'wall':
+      case 'operator':
+        if (node !== undefined && !node.isDead) this.#strikeNode(kind, node);
+    }
+  }
+
+  #strikeNode(kind: Exclude<Strike, 'outage' | 'jump' | 'bus'>, node: SimNode): void {
+    const { world, random } = this.#simulated;
+    switch (kind) {
+      case 'kill':
+        node.kill();
+        return;
+      case 'doom':
+        node.doom(random.below(80), random.pick(['before', 'after']));
+        return;
+      case 'close':
+        if (node.store === undefined || node.isClosed) return;
+        void track(this.#simulated, 'close', node.close());
+        return;
+      case 'freeze':
+        if (node.isFrozen) return;
+        node.freeze();
+        world.schedule(undefined, random.pick([200, 5_000, 30_000]) * (0.5 + random.fraction()), () =>
+          node.thaw(),
+        );
+        return;
+      case 'wall':
+        node.clock.stepWall(random.below(240_000) - 120_000);
+        return;
+      case 'operator':
+        this.#operate(node);
+    }
+  }
+
+  #operate(node: SimNode): void {
+    const { world, random } = this.#simulated;
+    const { store } = node;
+    if (store === undefined || node.isClosed) return;
+    const modelId = random.below(4) > 0 ? (this.#busyModel ?? 1) : random.pick(modelIds);
+    const call = random.pick(operatorCalls);
+    world.note(node, () => `operator: ${call} ${modelId}`);
+    void track(this.#simulated, call, store[call](modelId));
+  }
+}
+
+/** A process that ended is started again, as it was or with a program before or after its own. */
+export function restart(simulated: Simulated, node: SimNode): void {
+  const { world, random, programs } = simulated;
+  const at = programs.all.findIndex(({ label }) => label === node.program.label);
+  const moved = random.below(6) === 0 ? random.pick([at - 1, at + 1]) : at;
+  world.schedule(undefined, random.below(4_000), () => {
+    if (!simulated.isCalm) simulated.start(varied(random, programs.all[moved] ?? node.program));
+  });
+}
+
+/** Processes of one program need not have the same options. */
+export function varied(random: SeededRandom, program: Program): Program {
+  return {
+    ...program,
+    ...random.pick([
+      {},
+      {},
+      { migrationStartupBudgetMs: 0 },
+      { migrationStartupBudgetMs: 300, continueMigrationsInBackground: false },
+      { migrationStartupBudgetMs: undefined, continueMigrationsInBackground: false },
+    ]),
+    ...(random.below(6) === 0 ? { migrationRole: 'wait' as const } : {}),
+    maxBackfillConcurrency: 1 + random.below(4),
+  };
+}
+
+export function drawFaults(random: SeededRandom): DatabaseFaults {
+  const share = random.pick([0.002, 0.01, 0.04]);
+  const draw = (factor = 1) => (random.below(2) === 0 ? share * factor : 0);
+  return {
+    conflict: draw(2),
+    tooOld: draw(0.5),
+    unknownApplied: draw(2),
+    unknownLost: draw(2),
+    tooLarge: draw(2),
+    throttled: draw(0.5),
+    timedOut: draw(0.2),
+    slow: draw(0.5),
+    lateWatch: draw(20),
+    lostWatch: draw(20),
+  };
+}
