@@ -17,9 +17,7 @@ interface LeaseMachineContext {
 }
 
 export type LeaseMachineEvent =
-  | { readonly type: 'acquired'; readonly renewedAtMs: number }
-  | { readonly type: 'beat' }
-  | { readonly type: 'release' };
+  { readonly type: 'acquired'; readonly renewedAtMs: number } | { readonly type: 'release' };
 
 export const leaseMachine = setup({
   types: {
@@ -38,7 +36,6 @@ export const leaseMachine = setup({
     absent: {
       on: {
         acquired: { target: 'held', actions: assign({ renewedAtMs: ({ event }) => event.renewedAtMs }) },
-        release: 'released',
       },
     },
     held: {
@@ -46,7 +43,7 @@ export const leaseMachine = setup({
       on: { release: 'released' },
       initial: 'waiting',
       states: {
-        waiting: { after: { heartbeat: 'beating' }, on: { beat: 'beating' } },
+        waiting: { after: { heartbeat: 'beating' } },
         beating: {
           invoke: {
             src: 'beat',

@@ -28,7 +28,20 @@ export type StepResult =
   | { readonly type: 'leaseLost' }
   | { readonly type: 'stopped' };
 
-export type WaitResult = { readonly type: 'over' } | { readonly type: 'stopped' } | StepResult;
+/** How the publication ended: a chain of versions may have others to publish, and an operator may have come first. */
+export type PublishResult =
+  | { readonly type: 'completed' }
+  | { readonly type: 'partial' }
+  | { readonly type: 'halted'; readonly as: 'paused' | 'canceled' }
+  | { readonly type: 'leaseLost' };
+
+export type WaitResult = { readonly type: 'over' } | { readonly type: 'stopped' };
+
+/** A retry is waited for under the lease. */
+export type RetryResult = WaitResult | { readonly type: 'leaseLost' };
+
+/** What threw may be worth another try, or a failure of this process alone. */
+export type RecoverResult = WaitResult | { readonly type: 'halted'; readonly as: 'failed' };
 
 export type Halt = 'paused' | 'canceled' | 'failed';
 
@@ -69,13 +82,13 @@ const machine = setup({
   actors: {
     acquireLease: fromPromise<AcquireResult, MigrationInput>(unhosted),
     runStep: fromPromise<StepResult, StepInput>(unhosted),
-    publish: fromPromise<StepResult, MigrationInput>(unhosted),
+    publish: fromPromise<PublishResult, MigrationInput>(unhosted),
     /** Waits out a retry's delay under the lease, obeying the operator meanwhile. */
-    waitForRetry: fromPromise<WaitResult, StepInput>(unhosted),
+    waitForRetry: fromPromise<RetryResult, StepInput>(unhosted),
     /** Waits until an operator resumes. */
     waitForResume: fromPromise<WaitResult, MigrationInput>(unhosted),
-    /** Waits after the database or a bug threw out of the other actors. */
-    recover: fromPromise<WaitResult, MigrationInput & { readonly error: unknown }>(unhosted),
+    /** Waits after the database or a bug threw out of the other actors. It does not throw itself. */
+    recover: fromPromise<RecoverResult, MigrationInput & { readonly error: unknown }>(unhosted),
   },
   actions: {
     notify: sendParent(({ context }, params: { is: MigrationNotice['is'] }): MigrationNotice => ({
@@ -95,20 +108,16 @@ const modelOf = ({ context }: { context: MigrationMachineContext }): MigrationIn
   modelId: context.modelId,
 });
 
-/** The answers of a step that lead to the same place from every phase. */
-const commonAnswers = [
-  {
-    guard: ({ event }: { event: { output: { type: string } } }) => event.output.type === 'leaseLost',
-    target: 'acquiringLease',
-  },
-  {
-    guard: ({ event }: { event: { output: { type: string } } }) => event.output.type === 'stopped',
-    target: 'stopped',
-  },
-  { guard: haltedAs('paused'), target: 'paused' },
-  { guard: haltedAs('canceled'), target: 'canceled' },
-  { guard: haltedAs('failed'), target: 'failed' },
-] as const;
+const isType =
+  (type: string) =>
+  ({ event }: { event: { output: { type: string } } }) =>
+    event.output.type === type;
+
+const leaseLost = { guard: isType('leaseLost'), target: 'acquiringLease' } as const;
+const stopped = { guard: isType('stopped'), target: 'stopped' } as const;
+const paused = { guard: haltedAs('paused'), target: 'paused' } as const;
+const canceled = { guard: haltedAs('canceled'), target: 'canceled' } as const;
+const failed = { guard: haltedAs('failed'), target: 'failed' } as const;
 
 function haltedAs(halt: Halt) {
   return ({ event }: { event: { output: { type: string; as?: Halt } } }) =>
@@ -122,20 +131,14 @@ function phaseState<Next extends string>(phase: MigrationPhase, own: string, nex
       src: 'runStep',
       input: ({ context }: { context: MigrationMachineContext }) => ({ modelId: context.modelId, phase }),
       onDone: [
-        {
-          guard: ({ event }: { event: { output: StepResult } }) => event.output.type === 'completed',
-          target: next,
-        },
-        {
-          guard: ({ event }: { event: { output: StepResult } }) => event.output.type === 'partial',
-          target: own,
-          reenter: true,
-        },
-        {
-          guard: ({ event }: { event: { output: StepResult } }) => event.output.type === 'retry',
-          target: 'retrying',
-        },
-        ...commonAnswers,
+        { guard: isType('completed'), target: next },
+        { guard: isType('partial'), target: own, reenter: true },
+        { guard: isType('retry'), target: 'retrying' },
+        leaseLost,
+        stopped,
+        paused,
+        canceled,
+        failed,
       ],
       onError: 'recovering',
     },
@@ -149,13 +152,7 @@ function haltState(halt: Halt) {
     invoke: {
       src: 'waitForResume',
       input: modelOf,
-      onDone: [
-        {
-          guard: ({ event }: { event: { output: WaitResult } }) => event.output.type === 'stopped',
-          target: 'stopped',
-        },
-        { target: 'waitingForDependencies' },
-      ],
+      onDone: [stopped, { target: 'waitingForDependencies' }],
       onError: 'recovering',
     },
   } as const;
@@ -178,11 +175,11 @@ export const migrationMachine = machine.createMachine({
         src: 'acquireLease',
         input: modelOf,
         onDone: [
-          { guard: ({ event }) => event.output.type === 'nothingToDo', target: 'done' },
-          { guard: ({ event }) => event.output.type === 'stopped', target: 'stopped' },
-          { guard: haltedAs('paused'), target: 'paused' },
-          { guard: haltedAs('canceled'), target: 'canceled' },
-          { guard: haltedAs('failed'), target: 'failed' },
+          { guard: isType('nothingToDo'), target: 'done' },
+          stopped,
+          paused,
+          canceled,
+          failed,
           {
             target: 'entering',
             actions: assign({
@@ -217,10 +214,12 @@ export const migrationMachine = machine.createMachine({
         src: 'publish',
         input: modelOf,
         onDone: [
-          { guard: ({ event }) => event.output.type === 'completed', target: 'done' },
+          { guard: isType('completed'), target: 'done' },
           // A step of a chain of versions: the next one is a migration of its own.
-          { guard: ({ event }) => event.output.type === 'partial', target: 'acquiringLease' },
-          ...commonAnswers,
+          { guard: isType('partial'), target: 'acquiringLease' },
+          leaseLost,
+          paused,
+          canceled,
         ],
         onError: 'recovering',
       },
@@ -230,7 +229,7 @@ export const migrationMachine = machine.createMachine({
       invoke: {
         src: 'waitForRetry',
         input: ({ context }) => ({ modelId: context.modelId, phase: context.phase }),
-        onDone: [...commonAnswers, { target: 'entering' }],
+        onDone: [leaseLost, stopped, { target: 'entering' }],
         onError: 'recovering',
       },
     },
@@ -242,12 +241,7 @@ export const migrationMachine = machine.createMachine({
           modelId: context.modelId,
           error: 'error' in event ? event.error : undefined,
         }),
-        onDone: [
-          { guard: ({ event }) => event.output.type === 'stopped', target: 'stopped' },
-          { guard: haltedAs('failed'), target: 'failed' },
-          { target: 'acquiringLease' },
-        ],
-        onError: { target: 'recovering', reenter: true },
+        onDone: [stopped, failed, { target: 'acquiringLease' }],
       },
     },
 

@@ -131,7 +131,7 @@ export const nodeMachine = setup({
     },
     stopping: {
       entry: 'stopMigrations',
-      on: { 'migration.notice': { actions: 'takeNotice' }, stop: undefined },
+      on: { 'migration.notice': { actions: 'takeNotice' } },
       always: { guard: 'allEnded', target: 'stopped' },
     },
     spent: { type: 'final' },

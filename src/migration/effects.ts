@@ -1,6 +1,9 @@
 import type {
   AcquireResult,
   MigrationInput,
+  PublishResult,
+  RecoverResult,
+  RetryResult,
   StepInput,
   StepResult,
   WaitResult,
@@ -34,10 +37,10 @@ import { eitherOf, watchUntil } from './watch.ts';
 export interface MigrationEffects {
   acquireLease(input: MigrationInput): Promise<AcquireResult>;
   runStep(input: StepInput): Promise<StepResult>;
-  publish(input: MigrationInput): Promise<StepResult>;
-  waitForRetry(input: StepInput): Promise<WaitResult>;
+  publish(input: MigrationInput): Promise<PublishResult>;
+  waitForRetry(input: StepInput): Promise<RetryResult>;
   waitForResume(input: MigrationInput): Promise<WaitResult>;
-  recover(input: MigrationInput & { readonly error: unknown }): Promise<WaitResult>;
+  recover(input: MigrationInput & { readonly error: unknown }): Promise<RecoverResult>;
 }
 
 export function createMigrationEffects(migrations: ReadonlyMap<number, ModelMigration>): MigrationEffects {
@@ -64,11 +67,10 @@ export function createMigrationEffects(migrations: ReadonlyMap<number, ModelMigr
     },
     waitForRetry: async (input) => {
       const migration = find(input);
-      const ended = await owning<StepResult | { type: 'over' }>(
+      return owning<RetryResult>(
         migration,
         async (held) => (await waitOut(migration, held)) ?? { type: 'over' },
       );
-      return ended;
     },
     waitForResume: (input) => waitForResume(find(input)),
     recover: ({ modelId, error }) => recover(find({ modelId }), error),
@@ -116,7 +118,7 @@ async function acquire(migration: ModelMigration): Promise<AcquireResult> {
  * Runs what needs the ownership, and gives it up where the answer says that it is over: a migration that stands still
  * keeps nobody else from it.
  */
-async function owning<T extends StepResult | { readonly type: 'over' }>(
+async function owning<T extends StepResult | RetryResult>(
   migration: ModelMigration,
   work: (held: HeldMigration) => Promise<T>,
   whenCompleted: 'keepWhenDone' | 'releaseWhenDone' = 'keepWhenDone',
@@ -143,7 +145,7 @@ async function owning<T extends StepResult | { readonly type: 'over' }>(
 }
 
 /** `partial`: a step of a chain of versions is published, and there are others. */
-async function publishStep(migration: ModelMigration, held: HeldMigration): Promise<StepResult> {
+async function publishStep(migration: ModelMigration, held: HeldMigration): Promise<PublishResult> {
   const result = await publishMigration(migration, held);
   if (result.type !== 'completed' || migration.model === migration.configured) return result;
   return { type: 'partial' };
@@ -210,7 +212,7 @@ async function waitForResume(migration: ModelMigration): Promise<WaitResult> {
 }
 
 /** What threw out of an effect: the database failed, or this library did. */
-async function recover(migration: ModelMigration, error: unknown): Promise<WaitResult> {
+async function recover(migration: ModelMigration, error: unknown): Promise<RecoverResult> {
   const { runtime, model, stop } = migration;
   await letGo(migration);
   if (stop.aborted) return { type: 'stopped' };

@@ -1,4 +1,4 @@
-import type { StepResult } from '../../machines/migration.ts';
+import type { PublishResult } from '../../machines/migration.ts';
 import { MigrationException } from '../errors.ts';
 import type { Transaction } from '../kv/kv.ts';
 import type { StoredDefinition } from '../records/definitions.ts';
@@ -20,7 +20,10 @@ import { auditEvent, recordInTransaction } from './transition.ts';
  *
  * @throws MigrationException LEASE_LOST
  */
-export async function publishMigration(migration: ModelMigration, held: HeldMigration): Promise<StepResult> {
+export async function publishMigration(
+  migration: ModelMigration,
+  held: HeldMigration,
+): Promise<PublishResult> {
   const { runtime, model } = migration;
   const { keys } = model;
   const expected = held.state.revision;

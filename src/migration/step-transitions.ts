@@ -1,4 +1,4 @@
-import type { StepResult } from '../../machines/migration.ts';
+import type { PublishResult, StepResult } from '../../machines/migration.ts';
 import type { Transaction } from '../kv/kv.ts';
 import { limits } from '../limits.ts';
 import type { PassName } from '../records/keys.ts';
@@ -227,11 +227,14 @@ export function recordFailure(
   return transition<StepResult>(migration, held, (tx, state) => fail(tx, migration, state, error));
 }
 
+type Obedience = Extract<PublishResult, { readonly type: 'partial' | 'halted' }>;
+
 /** An operator's word ended the step. It may have been taken back meanwhile: then the step is only repeated. */
-export function recordObedience(migration: ModelMigration, held: HeldMigration): Promise<StepResult> {
-  return transition<StepResult>(migration, held, async (tx, state, intent: Intent | undefined) => {
-    if (isStopping(intent)) return obeyed(await obey(tx, migration, state, intent));
-    return { state: takenBack(state), answer: { type: 'partial' } };
+export function recordObedience(migration: ModelMigration, held: HeldMigration): Promise<Obedience> {
+  return transition<Obedience>(migration, held, async (tx, state, intent: Intent | undefined) => {
+    if (!isStopping(intent)) return { state: takenBack(state), answer: { type: 'partial' } };
+    const result: TransitionResult<Obedience> = await obey(tx, migration, state, intent);
+    return result;
   });
 }
 

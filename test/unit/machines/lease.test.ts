@@ -57,8 +57,6 @@ describe('a lease', () => {
   it('is absent until it is acquired', () => {
     const actor = createActor(leaseMachine).start();
     expect(actor.getSnapshot().value).toBe('absent');
-    actor.send({ type: 'release' });
-    expect(actor.getSnapshot()).toMatchObject({ value: 'released', status: 'done' });
   });
 
   it('is kept for as long as its beats succeed, one every interval', async () => {
@@ -111,14 +109,6 @@ describe('a lease', () => {
     const { clock, lostAtMs } = hold(() => Promise.resolve({ type: 'lost' }));
     await clock.advanceAsync(60_000);
     expect(lostAtMs()).toBe(heartbeatMs);
-  });
-
-  it('beats out of turn when it is told to', async () => {
-    const { clock, actor, beatsAtMs } = hold(renew);
-    await clock.advanceAsync(100);
-    actor.send({ type: 'beat' });
-    await clock.advanceAsync(0);
-    expect(beatsAtMs).toEqual([100]);
   });
 
   it('that is released beats no more and is not lost', async () => {

@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { createActor, fromPromise } from 'xstate';
-import type { AcquireResult, MigrationInput, StepResult, WaitResult } from '../../../machines/migration.ts';
+import type {
+  AcquireResult,
+  MigrationInput,
+  PublishResult,
+  WaitResult,
+} from '../../../machines/migration.ts';
 import { migrationMachine } from '../../../machines/migration.ts';
 import type { NodeInput } from '../../../machines/node.ts';
 import { nodeMachine } from '../../../machines/node.ts';
@@ -27,7 +32,7 @@ function host({ models = [], maxParallel = 2, continueInBackground = false, budg
         begun.push(input.modelId);
         return new Promise<AcquireResult>((resolve) => waiting.set(input.modelId, resolve));
       }),
-      publish: fromPromise<StepResult, MigrationInput>(() => Promise.resolve({ type: 'completed' })),
+      publish: fromPromise<PublishResult, MigrationInput>(() => Promise.resolve({ type: 'completed' })),
       waitForResume: fromPromise<WaitResult, MigrationInput>(
         ({ input }) =>
           new Promise<WaitResult>((resolve) => {
