@@ -1,6 +1,7 @@
 import type { MessageBus } from '../cluster/bus.ts';
 import { ModelException } from '../errors.ts';
 import type { FoundationDBDatabase } from '../kv/foundationdb/binding.ts';
+import { isHostDatabase } from '../kv/foundationdb/open.ts';
 import type { KeyValueDatabase } from '../kv/kv.ts';
 import type { MigrationAuditEventReporter } from '../migration/audit.ts';
 import type { Backfill } from '../migration/backfill-spec.ts';
@@ -106,7 +107,10 @@ export interface StoreOptions<Models extends AnyModels = AnyModels> {
   readonly migrationRole?: 'migrate' | 'wait' | undefined;
   /** Who may migrate: a lease, or what makes one, `externalOwner` for example. Default: the lease in the database. */
   readonly migrationLease?: MigrationLease | MigrationLeaseFactory | undefined;
-  /** After this long without a heartbeat another node takes over. Milliseconds, 1,000 to 600,000. Default 10,000. */
+  /**
+   * After this long without a heartbeat another node takes over. Milliseconds, 1,000 to 600,000; from 5,000 on
+   * FoundationDB, which may pause that long in a recovery. Default 10,000.
+   */
   readonly migrationLeaseTimeoutMs?: number | undefined;
   /** Milliseconds between heartbeats, 50 to a third of the timeout. Default: a quarter of the timeout. */
   readonly migrationLeaseHeartbeatMs?: number | undefined;
@@ -266,6 +270,9 @@ export function checkOptions(options: StoreOptions): CheckedOptions {
     ...(isIn(0, timeoutMs / 3)(options.migrationLeaseHeartbeatMs ?? 0)
       ? []
       : ['migrationLeaseHeartbeatMs must be at most a third of migrationLeaseTimeoutMs']),
+    ...(isFoundationDB(options.database) && timeoutMs < foundationDBPauseMs
+      ? ['migrationLeaseTimeoutMs must be at least 5,000 on FoundationDB, which may pause in a recovery']
+      : []),
   ];
   if (problems.length > 0 || storeName === undefined) throw invalid(problems);
   return {
@@ -283,6 +290,17 @@ export function checkOptions(options: StoreOptions): CheckedOptions {
     persistMigrationAuditEvents: options.persistMigrationAuditEvents ?? false,
     migrationAuditLogMaxEntries: options.migrationAuditLogMaxEntries ?? 1_000,
   };
+}
+
+/** A recovery of the cluster may take as long, and must not look like a dead owner. */
+const foundationDBPauseMs = 5_000;
+
+function isFoundationDB(database: StoreOptions['database'] | undefined): boolean {
+  if (typeof database === 'string') return database.startsWith('fdb:');
+  return (
+    isHostDatabase(database) ||
+    (isObject(database) && Reflect.get(database as object, 'engine') === 'foundationdb')
+  );
 }
 
 function verificationOf(option: StoreOptions['migrationVerification']): 'off' | CheckedVerification {

@@ -177,6 +177,11 @@ describe('options', () => {
     ['another verification', { migrationVerification: 'some' }, 'migrationVerification must be'],
     ['a lease without acquire', { migrationLease: {} }, 'migrationLease must be'],
     ['a timeout that is too short', { migrationLeaseTimeoutMs: 999 }, 'migrationLeaseTimeoutMs must be'],
+    [
+      'a timeout that is too short for a cluster',
+      { database: 'fdb:', migrationLeaseTimeoutMs: 4_999 },
+      'migrationLeaseTimeoutMs must be at least 5,000 on FoundationDB',
+    ],
     ['a heartbeat that is too slow', { migrationLeaseHeartbeatMs: 3_334 }, 'at most a third'],
     ['an empty audit log', { migrationAuditLogMaxEntries: 0 }, 'migrationAuditLogMaxEntries must be'],
     [
