@@ -230,10 +230,20 @@ export const errorCodes = {
     "The package 'foundationdb' is not installed.",
     'npm install foundationdb@2: it is an optional peer of this package.',
   ),
+  DRIVER_LIBRARY_MISSING: storage(
+    false,
+    "FoundationDB's client library, which the package 'foundationdb' needs, is not installed.",
+    "Install FoundationDB's client package, 7.1 or newer: it brings libfdb_c.",
+  ),
   DRIVER_FAILED: storage(
     false,
     "The package 'foundationdb', or the client library that it needs, cannot be used.",
-    "Install FoundationDB's client library, 7.1 or newer; the cause has the loader's own message.",
+    "Install version 2 of the package and a client library of 7.1 or newer; the cause has the loader's own message.",
+  ),
+  DRIVER_WRONG_THREAD: storage(
+    false,
+    "The package 'foundationdb' works on the main thread of a process only.",
+    'Open the store on the main thread; transforms run in threads by themselves.',
   ),
   DRIVER_DUPLICATE: storage(
     false,
@@ -243,7 +253,12 @@ export const errorCodes = {
   CLUSTER_FILE_MISSING: storage(
     false,
     'The cluster file is not there.',
-    "Correct the path behind 'fdb:', or set FDB_CLUSTER_FILE.",
+    "Correct the path behind 'fdb:' or in FDB_CLUSTER_FILE, or put the file in the system's place for it.",
+  ),
+  CLUSTER_FILE_INVALID: storage(
+    false,
+    'The cluster file cannot be read, or is none.',
+    'Copy the cluster file of a server as it is, and let this process read and write it.',
   ),
   CLUSTER_UNREACHABLE: storage(
     true,

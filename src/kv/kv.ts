@@ -43,6 +43,8 @@ export interface TransactionOptions {
   readonly timeoutMs?: number | undefined;
   /** FoundationDB serves `batch` after everything else. Default `default`. */
   readonly priority?: 'default' | 'batch' | undefined;
+  /** The commit fails with 2101 above this: keys, values and conflict ranges. Bytes, 32 to 10,000,000, the default. */
+  readonly sizeLimitBytes?: number | undefined;
 }
 
 export interface TransactOptions extends TransactionOptions {
@@ -108,7 +110,7 @@ export interface Compaction {
 }
 
 export interface KeyValueDatabase {
-  /** Which driver this is; for messages and metrics only, no code decides by it. */
+  /** Which driver this is; for messages, metrics and the checks of options. Nothing else decides by it. */
   readonly engine: string;
   createTransaction(options?: TransactionOptions): KeyValueTransaction;
   /**
@@ -148,7 +150,7 @@ export class KeyValueError extends Error {
 
   /** Whether the commit may have happened all the same. */
   get maybeCommitted(): boolean {
-    return this.code === KeyValueErrorCode.commitUnknownResult;
+    return maybeCommittedCodes.has(this.code);
   }
 }
 
@@ -174,7 +176,11 @@ export const KeyValueErrorCode = {
   valueTooLarge: 2103,
 } as const;
 
-const retryableCodes: ReadonlySet<number> = new Set([1007, 1009, 1020, 1021, 1037, 1039, 1051, 1213]);
+const retryableCodes: ReadonlySet<number> = new Set([
+  1007, 1009, 1020, 1021, 1037, 1038, 1039, 1042, 1051, 1078, 1213,
+]);
+/** FoundationDB's own list: a client that changes the cluster's version under a commit knows as little as with 1021. */
+const maybeCommittedCodes: ReadonlySet<number> = new Set([1021, 1039]);
 
 const keyValueErrorTexts: Readonly<Record<number, string>> = {
   1007: 'transaction is too old',
@@ -187,6 +193,10 @@ const keyValueErrorTexts: Readonly<Record<number, string>> = {
   1036: 'a key or value was read that is known only after the commit',
   1037: 'storage process does not have recent mutations',
   1038: 'database is locked',
+  1039: 'the client changed to another version of the cluster; it is unknown whether the transaction was committed',
+  1042: 'a commit proxy is out of memory',
+  1051: 'the cluster serves no batch transactions for now',
+  1078: 'a proxy that gives out versions is out of memory',
   1510: 'the disk failed to carry out an operation',
   2000: 'an argument is not what the operation takes',
   2004: 'key begins with 0xff, which is reserved',

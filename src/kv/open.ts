@@ -3,7 +3,7 @@ import { systemClock, type Clock } from '../ports/clock.ts';
 import { systemRandom, type Random } from '../ports/random.ts';
 import { openEmbeddedDatabase } from './embedded/open.ts';
 import type { FoundationDBDatabase } from './foundationdb/binding.ts';
-import { fromHostDatabase, isHostDatabase, openFoundationDB } from './foundationdb/open.ts';
+import { isHostDatabase, openFoundationDB, openHostDatabase } from './foundationdb/open.ts';
 import type { KeyValueDatabase } from './kv.ts';
 import { openMemoryDatabase } from './memory/open.ts';
 
@@ -22,13 +22,13 @@ const understood =
  * (gone with the process), `fdb:` (a FoundationDB cluster, by its default cluster file or the one that follows), or takes
  * a database that the caller opened: that one stays open when the result is closed.
  *
- * @throws StorageException DATABASE_INVALID; and what `openEmbeddedDatabase` and `openFoundationDB` throw.
+ * @throws StorageException DATABASE_INVALID; and what `openEmbeddedDatabase`, `openFoundationDB` and `openHostDatabase` throw.
  */
 export async function openDatabase(
   address: string | KeyValueDatabase | FoundationDBDatabase,
   { clock = systemClock, random = systemRandom }: OpenDatabaseOptions = {},
 ): Promise<KeyValueDatabase> {
-  if (isHostDatabase(address)) return fromHostDatabase(address, clock);
+  if (isHostDatabase(address)) return openHostDatabase(address, clock);
   if (!isKeyValueDatabase(address)) return openAddress(address, { clock, random });
   return {
     engine: address.engine,

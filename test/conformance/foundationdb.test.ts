@@ -1,7 +1,7 @@
 import { openFoundationDB } from '../../src/kv/foundationdb/open.ts';
 import { openMemoryDatabase } from '../../src/kv/memory/open.ts';
 import type { Clock } from '../../src/ports/clock.ts';
-import { createFakeFoundationDB } from '../rig/fake-foundationdb.ts';
+import { createFakeFoundationDB, someClusterFile, sourceOf } from '../rig/fake-foundationdb.ts';
 import { describeKeyValueConformance } from './kv-suite.ts';
 
 /** The driver over a client that behaves as the C client does; over a real one where FDB_CLUSTER_FILE is set. */
@@ -10,7 +10,8 @@ const openOverFake = async (clock?: Clock) => {
   const fake = createFakeFoundationDB(memory);
   const database = await openFoundationDB({
     clock,
-    source: { load: () => fake, loadedFiles: () => [] },
+    source: sourceOf(fake),
+    files: someClusterFile,
   });
   return {
     database,

@@ -35,6 +35,16 @@ export function describeLimits(driver: DriverUnderTest): void {
       expect(await read(use.db, 'a0')).toBeUndefined();
     });
 
+    it('refuses more than a transaction grants itself', async () => {
+      const tx = use.db.createTransaction({ sizeLimitBytes: 1_000 });
+      tx.set(k('a'), Buffer.alloc(2_000));
+      expect(await commitCode(tx)).toBe(2101);
+      tx.cancel();
+      const small = use.db.createTransaction({ sizeLimitBytes: 1_000 });
+      small.set(k('a'), Buffer.alloc(100));
+      expect(await commitCode(small)).toBeUndefined();
+    });
+
     it('counts reads too', async () => {
       await put(use.db, { a: '1', b: '1' });
       const tx = use.db.createTransaction();

@@ -84,6 +84,39 @@ export function describeWatches(driver: DriverUnderTest): void {
       );
     });
 
+    it('compares with what the transaction saw when it asked, whatever it writes later', async () => {
+      await put(use.db, { a: '1' });
+      const watched = await use.db.transact(async (tx) => {
+        const early = tx.watch(k('a'));
+        tx.set(k('a'), v('2'));
+        return early;
+      });
+      expect(await watched.changed).toBe(true);
+    });
+
+    it('tells each watcher of the next change after what it saw, whoever else watches the key', async () => {
+      await put(use.db, { a: '1' });
+      const [first, second] = [await watch('a'), await watch('a')];
+      await put(use.db, { a: '2' });
+      const [third, fourth] = [await watch('a'), await watch('a')];
+      expect(await Promise.all([first.changed, second.changed])).toEqual([true, true]);
+      third.cancel();
+      await put(use.db, { a: '1' });
+      expect([await third.changed, await fourth.changed]).toEqual([false, true]);
+    });
+
+    it('tells a watcher that joins with an older read', async () => {
+      await put(use.db, { a: '1' });
+      const old = use.db.createTransaction();
+      const watched = old.watch(k('a'));
+      await put(use.db, { a: '2' });
+      const newer = await watch('a');
+      await old.commit();
+      expect(await watched.changed).toBe(true);
+      expect(await answerOf(newer)).toBe('waiting');
+      newer.cancel();
+    });
+
     it('answers false when the database is closed', async () => {
       const opened = await driver.open();
       const watched = await opened.database.transact(async (tx) => tx.watch(k('a')));

@@ -6,6 +6,8 @@ import type {
   FoundationDBTransactionOptions,
 } from '../../src/kv/foundationdb/binding.ts';
 import { MutationType } from '../../src/kv/foundationdb/binding.ts';
+import type { ClusterFiles } from '../../src/kv/foundationdb/cluster-file.ts';
+import type { BindingSource } from '../../src/kv/foundationdb/load-binding.ts';
 import type { AtomicOperation, KeyValueDatabase, KeyValueTransaction } from '../../src/kv/kv.ts';
 import { KeyValueError } from '../../src/kv/kv.ts';
 
@@ -24,6 +26,12 @@ export interface FakeFoundationDB extends FoundationDBBinding {
   readonly calls: string[];
   /** Options of each transaction. */
   readonly options: FoundationDBTransactionOptions[];
+  /** Options that were set later, by number: the client forgets some with each attempt. */
+  readonly optionsSet: number[];
+  /** How each range was asked for. */
+  readonly ranges: { readonly limit: number; readonly targetBytes: number; readonly mode: number }[];
+  /** Native watches: armed so far, and out. */
+  readonly watches: { armed: number; out: number };
 }
 
 export interface FakeOptions {
@@ -33,7 +41,21 @@ export interface FakeOptions {
   readonly partPairs?: number;
   /** What opening throws. */
   readonly refusesToOpen?: Error;
+  /** No transaction is ever answered, whatever its timeout. */
+  readonly isSilent?: boolean;
 }
+
+/** The package as a driver finds it: loaded, once, on the main thread. */
+export function sourceOf(loaded: unknown, others: Partial<BindingSource> = {}): BindingSource {
+  return { load: () => loaded, find: () => undefined, loadedFiles: () => [], isMainThread: true, ...others };
+}
+
+/** A machine with a cluster file. */
+export const someClusterFile: ClusterFiles = {
+  environment: {},
+  platform: 'linux',
+  exists: (path) => path === '/etc/foundationdb/fdb.cluster',
+};
 
 /**
  * The package `foundationdb` over another database: what the C client does, with its arguments and errors, and without a
@@ -41,26 +63,36 @@ export interface FakeOptions {
  */
 export function createFakeFoundationDB(
   database: KeyValueDatabase,
-  { accepts = (version) => version === 720, partPairs = 3, refusesToOpen }: FakeOptions = {},
+  {
+    accepts = (version) => version === 720,
+    partPairs = 3,
+    refusesToOpen,
+    isSilent = false,
+  }: FakeOptions = {},
 ): FakeFoundationDB {
   const calls: string[] = [];
   const options: FoundationDBTransactionOptions[] = [];
+  const record: Recorded = { optionsSet: [], ranges: [], watches: { armed: 0, out: 0 } };
   let selected: number | undefined;
   const native: FoundationDBDatabase = {
     getRoot: () => native,
     rawCreateTransaction(given = {}) {
       options.push(given);
-      const { timeout } = given;
-      return createTransaction(
-        database.createTransaction({ timeoutMs: timeout === 0 ? undefined : timeout }),
+      const { timeout, size_limit: sizeLimitBytes } = given;
+      const timeoutMs = timeout === 0 ? undefined : timeout;
+      const tx = createTransaction(
+        database.createTransaction({ timeoutMs, sizeLimitBytes }),
         partPairs,
+        record,
       );
+      return isSilent ? { ...tx, getReadVersion: () => new Promise(() => undefined) } : tx;
     },
     close: () => void calls.push('close'),
   };
   return {
     calls,
     options,
+    ...record,
     setAPIVersion(version, headerVersion) {
       calls.push(`setAPIVersion ${version} ${headerVersion ?? ''}`.trim());
       if (selected !== undefined && selected !== version) {
@@ -115,11 +147,19 @@ const placeOf = ({ key, orEqual, offset }: FoundationDBKeySelector): Buffer => {
   return orEqual ? Buffer.concat([key, Buffer.of(0)]) : key;
 };
 
-function createTransaction(tx: KeyValueTransaction, partPairs: number): FoundationDBTransaction {
+type Recorded = Pick<FakeFoundationDB, 'optionsSet' | 'ranges' | 'watches'>;
+
+function createTransaction(
+  tx: KeyValueTransaction,
+  partPairs: number,
+  { optionsSet, ranges, watches }: Recorded,
+): FoundationDBTransaction {
   const create = (snapshot: boolean): FoundationDBTransaction => ({
+    setOption: (option) => void optionsSet.push(option),
     snapshot: () => create(true),
     get: (key) => native(() => tx.get(key, { snapshot })),
-    getRangeNative(start, end, limit, targetBytes, _mode, _iteration, reverse) {
+    getRangeNative(start, end, limit, targetBytes, mode, _iteration, reverse) {
+      ranges.push({ limit, targetBytes, mode });
       return native(async () => {
         const wanted = limit === 0 ? Number.POSITIVE_INFINITY : limit;
         const pairs = await tx.getRangeAll(placeOf(start), placeOf(end), {
@@ -155,6 +195,11 @@ function createTransaction(tx: KeyValueTransaction, partPairs: number): Foundati
     addWriteConflictKey: (key) => nativeSync(() => tx.addWriteConflictKey(key)),
     watch(key) {
       const watch = nativeSync(() => tx.watch(key));
+      watches.armed += 1;
+      watches.out += 1;
+      void watch.changed.then(() => {
+        watches.out -= 1;
+      });
       return { promise: watch.changed, cancel: () => watch.cancel() };
     },
     getReadVersion: () => native(async () => version(await tx.getReadVersion())),

@@ -49,10 +49,7 @@ const shownBy: Readonly<Record<string, readonly [at: Shown, past?: Shown]>> = {
     [database, 'as many watches as FoundationDB grants are armed, and one more is refused'],
   ],
   'database.driverWatches': [
-    [
-      'unit/kv/foundationdb-loading.test.ts',
-      'are as many as the driver may arm, and one more becomes a poll',
-    ],
+    ['unit/kv/foundationdb-watches.test.ts', 'the clock wakes those for whom there is no room'],
   ],
   'database.retryDelayMs': [[engine, 'grows up to its bound and no further']],
 

@@ -43,6 +43,7 @@ export class EngineTransaction implements KeyValueTransaction {
   readonly #engine: Engine;
   readonly #createdMs: number;
   readonly #timeoutMs: number;
+  readonly #sizeLimitBytes: number;
   #state: State = 'active';
   #lease: ReadLease | undefined;
   #reads = new ConflictSet();
@@ -55,6 +56,7 @@ export class EngineTransaction implements KeyValueTransaction {
     this.#engine = engine;
     this.#createdMs = engine.clock.monotonicMs();
     this.#timeoutMs = options.timeoutMs ?? Number.POSITIVE_INFINITY;
+    this.#sizeLimitBytes = options.sizeLimitBytes ?? keyValueLimits.transactionBytes;
   }
 
   // --- reading
@@ -200,7 +202,7 @@ export class EngineTransaction implements KeyValueTransaction {
 
   async commit(): Promise<void> {
     this.#requireActive();
-    if (this.#sizeBytes > keyValueLimits.transactionBytes) throw new KeyValueError(Code.transactionTooLarge);
+    if (this.#sizeBytes > this.#sizeLimitBytes) throw new KeyValueError(Code.transactionTooLarge);
     if (this.#lease?.isTooOld() === true) throw new KeyValueError(Code.transactionTooOld);
     this.#state = 'committing';
     try {

@@ -15,8 +15,12 @@ export interface FoundationDBDatabase {
 }
 
 export interface FoundationDBTransactionOptions {
-  /** Milliseconds; 0: none. */
+  /** Milliseconds; 0: none. Over all attempts. */
   readonly timeout?: number;
+  /** Attempts that `onError` grants after the first; -1: any. */
+  readonly retry_limit?: number;
+  /** Bytes. */
+  readonly size_limit?: number;
   readonly priority_batch?: true;
 }
 
@@ -29,6 +33,7 @@ export interface FoundationDBKeySelector {
 }
 
 export interface FoundationDBTransaction {
+  setOption(option: number): void;
   snapshot(): FoundationDBTransaction;
   get(key: Buffer): Promise<Buffer | undefined>;
   getRangeNative(
@@ -74,5 +79,10 @@ export const MutationType = {
   compareAndClear: 20,
 } as const;
 
-/** `wantAll`: all of it in as few round trips as can be; the default mode took 9 for 1,000 rows. */
-export const StreamingMode = { wantAll: -2 } as const;
+/**
+ * `wantAll`: all of it, 80 kB in an answer; the default mode took 9 round trips for 1,000 rows.
+ * `exact`: what row and byte limits allow, in one answer.
+ */
+export const StreamingMode = { wantAll: -2, exact: 0 } as const;
+
+export const TransactionOption = { priorityBatch: 201 } as const;

@@ -7,12 +7,13 @@ import {
   type KeyValueTransaction,
   type RangeOptions,
   type ReadOptions,
+  type TransactOptions,
   type Watch,
 } from '../kv.ts';
 import type { FoundationDBKeySelector, FoundationDBTransaction } from './binding.ts';
-import { MutationType, StreamingMode } from './binding.ts';
+import { MutationType, StreamingMode, TransactionOption } from './binding.ts';
 import { translate } from './errors.ts';
-import type { WatchBudget } from './watch-budget.ts';
+import type { DriverWatches, PendingWatch } from './watches.ts';
 
 /** Pairs asked for at a time by the iterator of `getRange`, so that a consumer that stops early has not read it all. */
 const iteratorPagePairs = 1_000;
@@ -26,23 +27,31 @@ const selector = (key: Buffer, orEqual: boolean): FoundationDBKeySelector => ({
 const firstNotBelow = (key: Buffer) => selector(key, false);
 const firstBehind = (key: Buffer) => selector(key, true);
 
+/** What `transact` hands on: the loop's limit is the client's too. */
+export type FoundationDBTransactOptions = Omit<TransactOptions, 'signal'>;
+
+export interface FoundationDBTransactionParts {
+  readonly watches: DriverWatches;
+  /** Whether the cluster serves it after everything else. */
+  readonly isBatch: boolean;
+  /** Whether the database was closed, after which nothing reaches the client any more. */
+  readonly isClosed: () => boolean;
+}
+
 /** One transaction of the C client, under the port's names. What it refuses is refused with FoundationDB's own codes. */
 export class FoundationDBKeyValueTransaction implements KeyValueTransaction {
   attempt = 0;
   afterUnknownResult = false;
   readonly #client: FoundationDBTransaction;
   readonly #snapshot: FoundationDBTransaction;
-  readonly #watches: WatchBudget;
+  readonly #parts: FoundationDBTransactionParts;
   #state: 'active' | 'committed' | 'canceled' = 'active';
+  #pendingWatches: PendingWatch[] = [];
 
-  readonly #isClosed: () => boolean;
-
-  /** @param isClosed whether the database was closed, after which nothing reaches the client any more */
-  constructor(native: FoundationDBTransaction, watches: WatchBudget, isClosed: () => boolean) {
+  constructor(native: FoundationDBTransaction, parts: FoundationDBTransactionParts) {
     this.#client = native;
     this.#snapshot = native.snapshot();
-    this.#watches = watches;
-    this.#isClosed = isClosed;
+    this.#parts = parts;
   }
 
   async get(key: Uint8Array, options?: ReadOptions): Promise<Buffer | undefined> {
@@ -88,33 +97,33 @@ export class FoundationDBKeyValueTransaction implements KeyValueTransaction {
   }
 
   set(key: Uint8Array, value: Uint8Array): void {
-    translatedNow(() => this.#native.set(asKey(key), asValue(value)));
+    translatedNow(() => this.#writer.set(asKey(key), asValue(value)));
   }
 
   clear(key: Uint8Array): void {
-    translatedNow(() => this.#native.clear(asKey(key)));
+    translatedNow(() => this.#writer.clear(asKey(key)));
   }
 
   clearRange(begin: Uint8Array, end: Uint8Array): void {
     if (Buffer.compare(begin, end) > 0) throw new KeyValueError(Code.invertedRange);
-    translatedNow(() => this.#native.clearRange(asRangeEnd(begin), asRangeEnd(end)));
+    translatedNow(() => this.#writer.clearRange(asRangeEnd(begin), asRangeEnd(end)));
   }
 
   atomicOp(operation: AtomicOperation, key: Uint8Array, operand: Uint8Array): void {
-    translatedNow(() => this.#native.atomicOpNative(MutationType[operation], asKey(key), asValue(operand)));
+    translatedNow(() => this.#writer.atomicOpNative(MutationType[operation], asKey(key), asValue(operand)));
   }
 
   setVersionstampedKey(key: Uint8Array, offset: number, value: Uint8Array): void {
     const stamped = withOffset(asKey(key), offset);
     translatedNow(() =>
-      this.#native.atomicOpNative(MutationType.setVersionstampedKey, stamped, asValue(value)),
+      this.#writer.atomicOpNative(MutationType.setVersionstampedKey, stamped, asValue(value)),
     );
   }
 
   setVersionstampedValue(key: Uint8Array, value: Uint8Array, offset: number): void {
     const stamped = withOffset(asValue(value), offset);
     translatedNow(() =>
-      this.#native.atomicOpNative(MutationType.setVersionstampedValue, asKey(key), stamped),
+      this.#writer.atomicOpNative(MutationType.setVersionstampedValue, asKey(key), stamped),
     );
   }
 
@@ -135,7 +144,11 @@ export class FoundationDBKeyValueTransaction implements KeyValueTransaction {
   }
 
   watch(key: Uint8Array): Watch {
-    return translatedNow(() => this.#watches.take(() => this.#native.watch(asKey(key))));
+    const watched = asKey(key);
+    const seen = translated(this.#reader({ snapshot: true }).get(watched));
+    const pending = this.#parts.watches.create(watched, seen, () => this.#native.watch(watched));
+    this.#pendingWatches.push(pending);
+    return pending.watch;
   }
 
   async getApproximateSize(): Promise<number> {
@@ -155,14 +168,20 @@ export class FoundationDBKeyValueTransaction implements KeyValueTransaction {
   }
 
   async commit(): Promise<void> {
+    if (this.#pendingWatches.length > 0) await Promise.all(this.#pendingWatches.map((one) => one.prepare()));
     await translated(this.#native.rawCommit());
     this.#state = 'committed';
+    for (const pending of this.#pendingWatches) pending.committed();
+    this.#pendingWatches = [];
   }
 
   /** The client decides what waits how long and what is final. */
   async onError(error: KeyValueError): Promise<void> {
     if (this.#state === 'canceled') throw new KeyValueError(Code.canceled);
+    this.#dropWatches();
     await translated(this.#native.rawOnError(error.code));
+    // Time and limits outlive the attempt; the client forgets the priority with it.
+    if (this.#parts.isBatch) this.#native.setOption(TransactionOption.priorityBatch);
     if (error.maybeCommitted) this.afterUnknownResult = true;
     this.attempt += 1;
   }
@@ -170,12 +189,25 @@ export class FoundationDBKeyValueTransaction implements KeyValueTransaction {
   cancel(): void {
     if (this.#state !== 'active') return;
     this.#state = 'canceled';
+    this.#dropWatches();
     this.#client.rawCancel();
   }
 
   get #native(): FoundationDBTransaction {
-    if (this.#isClosed()) throw new KeyValueError(Code.canceled);
+    if (this.#parts.isClosed()) throw new KeyValueError(Code.canceled);
     return this.#client;
+  }
+
+  /** A watch is for what the transaction saw when it was asked for. */
+  get #writer(): FoundationDBTransaction {
+    const native = this.#native;
+    for (const pending of this.#pendingWatches) pending.armNow();
+    return native;
+  }
+
+  #dropWatches(): void {
+    for (const pending of this.#pendingWatches) pending.drop();
+    this.#pendingWatches = [];
   }
 
   #reader(options: ReadOptions | undefined): FoundationDBTransaction {
@@ -192,6 +224,8 @@ export class FoundationDBKeyValueTransaction implements KeyValueTransaction {
     const { limit = 0, targetBytes = Number.POSITIVE_INFINITY, reverse = false } = options;
     if (options.limit === 0 || targetBytes <= 0) return [];
     const reader = this.#reader(options);
+    // With a limit of bytes the answer may come whole; without one it must not.
+    const mode = Number.isFinite(targetBytes) ? StreamingMode.exact : StreamingMode.wantAll;
     const pairs: KeyValue[] = [];
     let bytes = 0;
     let [from, to] = [begin, end];
@@ -199,7 +233,7 @@ export class FoundationDBKeyValueTransaction implements KeyValueTransaction {
       const wanted = limit === 0 ? 0 : limit - pairs.length;
       const ask = Number.isFinite(targetBytes) ? targetBytes - bytes : 0;
       const { results, more } = await translated(
-        reader.getRangeNative(from, to, wanted, ask, StreamingMode.wantAll, iteration, reverse),
+        reader.getRangeNative(from, to, wanted, ask, mode, iteration, reverse),
       );
       for (const [key, value] of results) {
         pairs.push({ key, value });

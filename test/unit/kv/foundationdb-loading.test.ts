@@ -7,14 +7,18 @@ import type {
   FoundationDBTransaction,
   MutationType,
 } from '../../../src/kv/foundationdb/binding.ts';
-import { StreamingMode } from '../../../src/kv/foundationdb/binding.ts';
+import { StreamingMode, TransactionOption } from '../../../src/kv/foundationdb/binding.ts';
+import { findClusterFile } from '../../../src/kv/foundationdb/cluster-file.ts';
 import { loadBinding } from '../../../src/kv/foundationdb/load-binding.ts';
-import { fromHostDatabase, openFoundationDB } from '../../../src/kv/foundationdb/open.ts';
-import { createWatchBudget } from '../../../src/kv/foundationdb/watch-budget.ts';
+import { openFoundationDB } from '../../../src/kv/foundationdb/open.ts';
 import { openMemoryDatabase } from '../../../src/kv/memory/open.ts';
 import { openDatabase } from '../../../src/kv/open.ts';
-import { limits } from '../../../src/limits.ts';
-import { createFakeFoundationDB, FakeFDBError } from '../../rig/fake-foundationdb.ts';
+import {
+  createFakeFoundationDB,
+  FakeFDBError,
+  someClusterFile as files,
+  sourceOf,
+} from '../../rig/fake-foundationdb.ts';
 import { createTemporaryDirectory } from '../../rig/temporary-directory.ts';
 import { createVirtualClock } from '../../rig/virtual-clock.ts';
 
@@ -25,16 +29,12 @@ afterAll(async () => {
   directory.remove();
 });
 
-const sourceOf = (loaded: unknown, files: readonly string[] = []) => ({
-  load: () => loaded,
-  loadedFiles: () => files,
-});
-const failingSource = (message: string, code: string) => ({
-  load: () => {
-    throw Object.assign(new Error(message), { code });
-  },
-  loadedFiles: () => [],
-});
+const failingSource = (message: string, code: string) =>
+  sourceOf(undefined, {
+    load: () => {
+      throw Object.assign(new Error(message), { code });
+    },
+  });
 const errorOf = async (work: () => unknown): Promise<unknown> => {
   try {
     await work();
@@ -52,8 +52,13 @@ describe('the shape that the driver expects', () => {
     expectTypeOf<foundationdb.Transaction>().toExtend<Used>();
     expectTypeOf<ReturnType<foundationdb.Transaction['snapshot']>>().toExtend<Used>();
     expectTypeOf<ReturnType<typeof foundationdb.open>>().toExtend<{ close(): void }>();
-    const { wantAll } = StreamingMode;
-    expectTypeOf<typeof wantAll>().toExtend<foundationdb.StreamingMode>();
+    type Options = NonNullable<Parameters<FoundationDBDatabase['rawCreateTransaction']>[0]>;
+    expectTypeOf<Options>().toExtend<foundationdb.TransactionOptions>();
+    const { wantAll, exact } = StreamingMode;
+    expectTypeOf<typeof wantAll>().toExtend<foundationdb.StreamingMode.WantAll>();
+    expectTypeOf<typeof exact>().toExtend<foundationdb.StreamingMode.Exact>();
+    const { priorityBatch } = TransactionOption;
+    expectTypeOf<typeof priorityBatch>().toExtend<foundationdb.TransactionOptionCode.PriorityBatch>();
     expectTypeOf<(typeof MutationType)['add']>().toExtend<foundationdb.MutationType>();
   });
 });
@@ -80,18 +85,55 @@ describe('loading the package', () => {
     expect(fake.calls).toEqual(['setAPIVersion 630', 'setAPIVersion 720']);
   });
 
+  it('takes the copy that the host has loaded', () => {
+    const find = () => '/app/node_modules/foundationdb';
+    const loadedFiles = () => ['/app/node_modules/foundationdb/prebuilds/linux-x64/node.napi.node'];
+    expect(() => loadBinding(sourceOf(createFakeFoundationDB(memory), { find, loadedFiles }))).not.toThrow();
+  });
+
+  it('does not load a second copy beside one that works', () => {
+    const calls: string[] = [];
+    const source = sourceOf(undefined, {
+      load: () => calls.push('load'),
+      find: () => '/lib/node_modules/foundationdb',
+      loadedFiles: () => ['/app/node_modules/foundationdb/prebuilds/linux-x64/node.napi.node'],
+    });
+    expect(() => loadBinding(source)).toThrowError(
+      expect.objectContaining({
+        code: 'DRIVER_DUPLICATE',
+        message: expect.stringMatching(
+          /\/app\/node_modules\/foundationdb\/.*node\.napi\.node and \/lib\/node_modules\/foundationdb/,
+        ),
+      }),
+    );
+    expect(calls).toEqual([]);
+  });
+
+  const cannotFind = (name: string) => `Cannot find module '${name}'\nRequire stack:\n- /x/foundationdb/y.js`;
   it.each<[string, () => unknown, string, RegExp]>([
     [
       'the package is missing',
-      () => loadBinding(failingSource("Cannot find module 'foundationdb'", 'MODULE_NOT_FOUND')),
+      () => loadBinding(failingSource(cannotFind('foundationdb'), 'MODULE_NOT_FOUND')),
       'DRIVER_MISSING',
       /npm install foundationdb/,
     ],
     [
+      'a package that it needs is missing',
+      () => loadBinding(failingSource(cannotFind('node-gyp-build'), 'MODULE_NOT_FOUND')),
+      'DRIVER_FAILED',
+      /node-gyp-build/,
+    ],
+    [
       'the client library is missing',
       () => loadBinding(failingSource('libfdb_c.so: cannot open shared object file', 'ERR_DLOPEN_FAILED')),
+      'DRIVER_LIBRARY_MISSING',
+      /libfdb_c is not installed/,
+    ],
+    [
+      'there is no build for the machine',
+      () => loadBinding(failingSource('No native build was found for platform=aix', '')),
       'DRIVER_FAILED',
-      /libfdb_c/,
+      /platform=aix/,
     ],
     ['it is another package', () => loadBinding(sourceOf({})), 'DRIVER_FAILED', /not of version 2/],
     [
@@ -104,97 +146,114 @@ describe('loading the package', () => {
       'a second copy is loaded',
       () =>
         loadBinding(
-          sourceOf(createFakeFoundationDB(memory), ['/a/foundationdb/x.node', '/b/foundationdb/x.node']),
+          sourceOf(createFakeFoundationDB(memory), {
+            loadedFiles: () => ['/a/foundationdb/x.node', '/b/foundationdb/x.node'],
+          }),
         ),
       'DRIVER_DUPLICATE',
       /\/a\/foundationdb\/x\.node and \/b\/foundationdb\/x\.node/,
     ],
     [
-      'the cluster file is missing',
+      'it is not the main thread',
+      () => loadBinding(sourceOf(createFakeFoundationDB(memory), { isMainThread: false })),
+      'DRIVER_WRONG_THREAD',
+      /main thread/,
+    ],
+    [
+      'the named cluster file is missing',
       () => openFoundationDB({ clusterFile: join(directory.path, 'absent.cluster') }),
       'CLUSTER_FILE_MISSING',
       /absent\.cluster/,
     ],
     [
-      'the database cannot be opened',
+      'the cluster file of the environment is missing',
+      () => openFoundationDB({ files: { ...files, environment: { FDB_CLUSTER_FILE: '/gone.cluster' } } }),
+      'CLUSTER_FILE_MISSING',
+      /\/gone\.cluster, which FDB_CLUSTER_FILE names/,
+    ],
+    [
+      'there is no cluster file at all',
+      () => openFoundationDB({ files: { ...files, exists: () => false } }),
+      'CLUSTER_FILE_MISSING',
+      /FDB_CLUSTER_FILE is not set.*\/etc\/foundationdb\/fdb\.cluster/,
+    ],
+    [
+      'the client finds none',
       () =>
         openFoundationDB({
+          files,
           source: sourceOf(
             createFakeFoundationDB(memory, { refusesToOpen: new FakeFDBError('no cluster file', 1515) }),
           ),
         }),
-      'CLUSTER_UNREACHABLE',
+      'CLUSTER_FILE_MISSING',
       /no cluster file/,
+    ],
+    [
+      'the cluster file holds something else',
+      () =>
+        openFoundationDB({
+          files,
+          source: sourceOf(
+            createFakeFoundationDB(memory, {
+              refusesToOpen: new FakeFDBError('Connection string invalid', 2104),
+            }),
+          ),
+        }),
+      'CLUSTER_FILE_INVALID',
+      /fdb\.cluster cannot be used: Connection string invalid/,
+    ],
+    [
+      'the database cannot be opened',
+      () =>
+        openFoundationDB({
+          files,
+          source: sourceOf(
+            createFakeFoundationDB(memory, { refusesToOpen: new FakeFDBError('internal', 4100) }),
+          ),
+        }),
+      'CLUSTER_UNREACHABLE',
+      /internal/,
     ],
   ])('says so when %s', async (_what, work, code, message) => {
     expect(await errorOf(work)).toMatchObject({ code, message: expect.stringMatching(message) });
   });
 
+  it("looks for the cluster file in the client's own order", () => {
+    const here = (...present: readonly string[]) => ({
+      environment: {},
+      platform: 'linux',
+      exists: (path: string) => present.includes(path),
+    });
+    const system = '/etc/foundationdb/fdb.cluster';
+    expect(findClusterFile('/named', here('/named', 'fdb.cluster', system))).toBe('/named');
+    const environment = { FDB_CLUSTER_FILE: '/set' };
+    expect(findClusterFile(undefined, { ...here('/set', 'fdb.cluster', system), environment })).toBe('/set');
+    expect(findClusterFile(undefined, here('fdb.cluster', system))).toBe('fdb.cluster');
+    expect(findClusterFile(undefined, here(system))).toBe(system);
+    const mac = '/usr/local/etc/foundationdb/fdb.cluster';
+    expect(findClusterFile(undefined, { ...here(mac), platform: 'darwin' })).toBe(mac);
+  });
+
   it('gives up on a cluster that does not answer, and closes what it opened', async () => {
-    const silent = openMemoryDatabase();
-    const fake = createFakeFoundationDB(silent);
-    await silent.close();
-    const error = await errorOf(() => openFoundationDB({ source: sourceOf(fake) }));
+    const ended = openMemoryDatabase();
+    const fake = createFakeFoundationDB(ended);
+    await ended.close();
+    const error = await errorOf(() => openFoundationDB({ files, source: sourceOf(fake) }));
     expect(error).toMatchObject({ code: 'CLUSTER_UNREACHABLE', retryable: true });
     expect(fake.calls.at(-1)).toBe('close');
     expect(fake.options).toEqual([{ timeout: 10_000 }]);
   });
-});
 
-describe('a transaction', () => {
-  it('has a time of its own, or one that is long, and the priority that it asks for', async () => {
-    const fake = createFakeFoundationDB(memory);
-    const database = await openFoundationDB({ source: sourceOf(fake) });
-    fake.options.length = 0;
-    await database.transact((tx) => tx.get(Buffer.from('a')));
-    await database.transact((tx) => tx.get(Buffer.from('a')), { timeoutMs: 4_000, priority: 'batch' });
-    expect(fake.options).toEqual([{ timeout: 60_000 }, { timeout: 4_000, priority_batch: true }]);
-    await database.close();
-  });
-});
-
-describe("a host's database", () => {
-  it('is used as bytes from its root, and left open', async () => {
-    const fake = createFakeFoundationDB(memory);
-    const host = fake.open();
-    const database = await openDatabase(host);
-    await database.transact(async (tx) => tx.set(Buffer.from('host'), Buffer.from('1')));
-    await database.close();
-    await database.close();
-    expect(fake.calls).not.toContain('close');
-    const again = fromHostDatabase(host);
-    expect((await again.transact((tx) => tx.get(Buffer.from('host'))))?.toString()).toBe('1');
-  });
-});
-
-describe('watches', () => {
-  it('are as many as the driver may arm, and one more becomes a poll', async () => {
+  it("gives up by its own clock where the client's does not end it, of a host too", async () => {
     const clock = createVirtualClock();
-    const budget = createWatchBudget(clock);
-    const fires: (() => void)[] = [];
-    const arm = () => ({
-      promise: new Promise<boolean>((resolve) => fires.push(() => resolve(true))),
-      cancel: () => undefined,
-    });
-    const armed = Array.from({ length: limits.database.driverWatches.value }, () => budget.take(arm));
-    const oneMore = budget.take(() => {
-      throw new Error('there is no room for it');
-    });
-    expect(budget.used).toBe(limits.database.driverWatches.value);
-    await clock.advanceAsync(1_000);
-    expect(await oneMore.changed).toBe(true);
-    for (const fire of fires) fire();
-    expect(new Set(await Promise.all(armed.map(({ changed }) => changed)))).toEqual(new Set([true]));
-    await clock.advanceAsync(0);
-    expect(budget.used).toBe(0);
-  });
-
-  it('that are lost count as changed, and those that are canceled do not', async () => {
-    const budget = createWatchBudget(createVirtualClock());
-    const lost = budget.take(() => ({ promise: Promise.reject(new Error('1101')), cancel: () => undefined }));
-    expect(await lost.changed).toBe(true);
-    const canceled = budget.take(() => ({ promise: new Promise(() => undefined), cancel: () => undefined }));
-    canceled.cancel();
-    expect(await canceled.changed).toBe(false);
+    const fake = createFakeFoundationDB(memory, { isSilent: true });
+    const own = errorOf(() => openFoundationDB({ files, clock, source: sourceOf(fake) }));
+    const hosts = errorOf(() => openDatabase(fake.open(), { clock }));
+    await clock.advanceAsync(11_000);
+    expect(await own).toMatchObject({ code: 'CLUSTER_UNREACHABLE', message: expect.stringMatching(/1031/) });
+    expect(await hosts).toMatchObject({ code: 'CLUSTER_UNREACHABLE' });
+    expect(fake.calls.filter((call) => call === 'close')).toHaveLength(1);
+    expect(clock.pendingTimers).toBe(0);
   });
 });
