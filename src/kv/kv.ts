@@ -29,6 +29,26 @@ export interface ReadOptions {
   readonly snapshot?: boolean | undefined;
 }
 
+/**
+ * A key of FoundationDB's own that is for everybody. Its value can be read, and changed to the versionstamp of the commit,
+ * `setVersionstampedValue(metadataVersionKey, <10 zero bytes>, 0)`, and in no other way: 2000 or 2004. Whoever reads it
+ * should do so with `snapshot`, or it conflicts with every other user of the cluster. Every other key that begins with
+ * 0xff is refused: 2004.
+ */
+export const metadataVersionKey: Buffer = Buffer.from('\xff/metadataVersion', 'latin1');
+
+export function isMetadataVersionKey(key: Uint8Array): boolean {
+  return key[0] === 0xff && metadataVersionKey.equals(key);
+}
+
+/** @throws KeyValueError 2000 */
+export function requireMetadataVersionStamp(value: Uint8Array, offset: number): void {
+  if (offset === 0 && value.length === 10 && value.every((byte) => byte === 0)) return;
+  throw new KeyValueError(KeyValueErrorCode.clientInvalidOperation, {
+    message: 'the metadata version takes a versionstamp and nothing else',
+  });
+}
+
 /** FoundationDB's atomic operations, as far as Godwit uses them. Integers are little-endian. */
 export type AtomicOperation = 'add' | 'min' | 'max' | 'byteMin' | 'byteMax' | 'bitOr' | 'compareAndClear';
 

@@ -162,14 +162,14 @@ function goOn(
   });
 }
 
-function begin(
+async function begin(
   tx: Transaction,
   migration: ModelMigration,
   plan: Extract<ModelPlan, { type: 'migrate' | 'index' }>,
   stored: StoredModel,
   existing: MigrationState | undefined,
   grant: LeaseGrant,
-): Prepared {
+): Promise<Prepared> {
   const { model } = migration;
   clearRanges(tx, model.keys);
   const isNew = existing === undefined || !isBegun(existing);
@@ -191,7 +191,7 @@ function begin(
     return granted(tx, migration, grant, stored, isNew, state);
   }
   refuseMixedRecords(migration, stored);
-  const closed = closeGate(tx, model, stored, plan.migrationId, plan.indexes);
+  const closed = await closeGate(tx, model, stored, plan.migrationId, plan.indexes);
   const state = createState({ ...common, ...closed.target, kind: 'migration', phase: 'Expand' });
   return granted(tx, migration, grant, closed.stored, isNew, state);
 }

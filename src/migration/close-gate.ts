@@ -25,13 +25,13 @@ export interface ClosedGate {
  *
  * @param refill names of the indexes whose entries cannot be kept
  */
-export function closeGate(
+export async function closeGate(
   tx: Transaction,
   model: ConfiguredModel,
   stored: StoredModel,
   migrationId: string,
   refill: readonly string[],
-): ClosedGate {
+): Promise<ClosedGate> {
   const { fence, current, definitions } = stored;
   const known = [...definitions.values()].find(({ hash, published }) => hash === model.hash && !published);
   const schemaId = known?.schemaId ?? fence.nextSchemaId;
@@ -66,7 +66,7 @@ export function closeGate(
     nextKeySpace: movesKeys ? fence.nextKeySpace + 1 : fence.nextKeySpace,
   };
   writeDefinition(tx, model.keys, definition);
-  writeFence(tx, model.keys, closed);
+  await writeFence(tx, model.keys, closed);
   return {
     target: { targetSchemaId: schemaId, targetKeySpace: keySpace, sourceKeySpaces, indexes },
     stored: { fence: closed, current, definitions: new Map([...definitions, [schemaId, definition]]) },

@@ -304,7 +304,7 @@ async function discard(
   // No later cancel may open the model to its stored definition.
   tx.set(keys.touched, Buffer.from(state.migrationId));
   const isOtherKeySpace = targetKeySpace !== undefined && targetKeySpace !== fence.keySpace;
-  writeFence(tx, keys, {
+  await writeFence(tx, keys, {
     ...fence,
     schemaEpoch: fence.schemaEpoch + 1,
     target: null,

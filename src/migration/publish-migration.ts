@@ -59,7 +59,7 @@ async function write(
   definition: StoredDefinition,
 ): Promise<void> {
   writeDefinition(tx, keys, definition);
-  writeFence(tx, keys, fence);
+  await writeFence(tx, keys, fence);
   for (const key of [keys.state, keys.intent, keys.touched]) tx.clear(key);
   clearRanges(tx, keys);
   await addGarbage(tx, keys, leftBehind(held, definition));

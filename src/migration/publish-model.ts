@@ -16,7 +16,7 @@ export async function publishIfCompatible(tx: Transaction, model: ConfiguredMode
   if (plan.type !== 'publish') return false;
   const { comparison, target } = plan;
   if (stored === undefined) {
-    publishNew(tx, target);
+    await publishNew(tx, target);
     return true;
   }
   const refill = comparison.type === 'NewIndexesOnExistingProperties' ? comparison.indexes : [];

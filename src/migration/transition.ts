@@ -157,7 +157,7 @@ export async function reopenIfUntouched(
   if (touched !== undefined || state.expandRan || fence?.state !== 'migrating') return false;
   if (fence.target?.migrationId !== state.migrationId) return false;
   clearRanges(tx, keys);
-  writeFence(tx, keys, {
+  await writeFence(tx, keys, {
     ...fence,
     schemaEpoch: fence.schemaEpoch + 1,
     state: 'ready',

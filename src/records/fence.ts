@@ -1,6 +1,7 @@
 import type { Transaction } from '../kv/kv.ts';
 import type { ModelKeys } from './keys.ts';
 import { createRowFormat, isCount, isListOf, isNullOr, isOneOf, isShape, isString } from './row.ts';
+import { announceFence } from './store-row.ts';
 
 /**
  * What every data transaction reads before anything else. It makes the gate true in the whole cluster: turning it
@@ -52,6 +53,8 @@ export async function readFence(tx: Transaction, keys: ModelKeys): Promise<Fence
   return fenceFormat.parseOptional(await tx.get(keys.fence));
 }
 
-export function writeFence(tx: Transaction, keys: ModelKeys, fence: Fence): void {
+/** The only way in which a fence is written: whoever holds an older one in memory must come to know. */
+export async function writeFence(tx: Transaction, keys: ModelKeys, fence: Fence): Promise<void> {
   tx.set(keys.fence, fenceFormat.encode(fence));
+  await announceFence(tx, keys);
 }

@@ -5,7 +5,7 @@ import { encodeTuple } from './tuple.ts';
  *
  * | key | value |
  * |---|---|
- * | `(0, 'store')` | format and database id, written at the first open |
+ * | `(0, 'store')` | format, database id and whether fences are cached, written at the first open |
  * | `(1, model, 'fence')` | which definition is published, and whether the model is migrating; read by every data transaction |
  * | `(1, model, 'definition', schemaId, part)` | every definition that records of the model may be written under |
  * | `(1, model, 'owner')` | who may migrate the model, and the epoch; changes only when ownership does |
@@ -36,6 +36,8 @@ export interface KeyRange {
 export type PassName = 'backfill' | 'verify' | 'index';
 
 export interface ModelKeys {
+  /** Of the store: whoever writes a fence reads it. */
+  readonly store: Buffer;
   readonly fence: Buffer;
   readonly owner: Buffer;
   readonly beat: Buffer;
@@ -73,10 +75,11 @@ export type Subspace = readonly (string | number)[];
 export function createStoreKeys(subspace: Subspace): StoreKeys {
   const prefix = encodeTuple(subspace);
   const under = (...elements: (string | number)[]) => Buffer.concat([prefix, encodeTuple(elements)]);
+  const store = under(area.store, 'store');
   const models = new Map<number, ModelKeys>();
   return {
     prefix,
-    store: under(area.store, 'store'),
+    store,
     sessions: under(area.sessions),
     session: (session) => under(area.sessions, session),
     model(modelId) {
@@ -84,6 +87,7 @@ export function createStoreKeys(subspace: Subspace): StoreKeys {
       if (known !== undefined) return known;
       const meta = (...elements: (string | number)[]) => under(area.model, modelId, ...elements);
       const keys: ModelKeys = {
+        store,
         fence: meta('fence'),
         owner: meta('owner'),
         beat: meta('beat'),

@@ -17,10 +17,10 @@ export interface Publication {
  * Publishes a model that the database does not know yet, with all its indexes ready: there are no records to fill them
  * from. The caller reads the fence in the same transaction first, so that only one program does it.
  */
-export function publishNew(
+export async function publishNew(
   tx: Transaction,
   model: Pick<ConfiguredModel, 'data' | 'hash' | 'keys'>,
-): Publication {
+): Promise<Publication> {
   const { data, hash, keys } = model;
   const indexes = data.indexes.map(({ name }, at) => ({ name, indexId: at + 1, state: 'ready' as const }));
   const definition: StoredDefinition = {
@@ -46,7 +46,7 @@ export function publishNew(
     nextKeySpace: 2,
   };
   writeDefinition(tx, keys, definition);
-  writeFence(tx, keys, fence);
+  await writeFence(tx, keys, fence);
   return { fence, definition };
 }
 
@@ -100,7 +100,7 @@ export async function publishChange(
     left.map(({ indexId }) => ({ indexId, keySpace: 0 })),
   );
   writeDefinition(tx, keys, definition);
-  writeFence(tx, keys, published);
+  await writeFence(tx, keys, published);
   return { fence: published, definition };
 }
 
@@ -124,5 +124,5 @@ export async function renewBuildingIndexes(
     left.map(({ indexId }) => ({ indexId, keySpace: 0 })),
   );
   writeDefinition(tx, keys, { ...current, indexes });
-  writeFence(tx, keys, { ...fence, schemaEpoch: fence.schemaEpoch + 1, nextIndexId });
+  await writeFence(tx, keys, { ...fence, schemaEpoch: fence.schemaEpoch + 1, nextIndexId });
 }

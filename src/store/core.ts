@@ -144,6 +144,7 @@ export function createCore(parts: CoreParts): StoreCore {
   });
 
   const gate = createGate({
+    fenceCache: options.fenceCache,
     estimate(modelId) {
       const etaMs = lastStatus.get(modelId)?.etaMs ?? null;
       return { etaMs, retryAfterMs: etaMs === null ? undefined : etaMs / 4 };

@@ -1,5 +1,6 @@
 import { RequestException, StorageException } from '../errors.ts';
 import type { Transaction } from '../kv/kv.ts';
+import { metadataVersionKey } from '../kv/kv.ts';
 import { limits } from '../limits.ts';
 import { compareModels } from '../model/compare.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
@@ -10,6 +11,7 @@ import { fenceFormat } from '../records/fence.ts';
 import { createModelView } from '../records/model-view.ts';
 import type { RecordAccess } from '../records/record-access.ts';
 import { createRecordAccess } from '../records/record-access.ts';
+import type { FenceCache } from '../records/store-row.ts';
 
 /** `details` of a `RequestException` with the code `MODEL_MIGRATING`. */
 export interface ModelMigratingDetails {
@@ -39,6 +41,8 @@ export interface GateOptions {
   readonly admit?:
     | ((tx: Transaction, model: ConfiguredModel, fence: Fence) => Promise<RecordAccess | undefined>)
     | undefined;
+  /** With `'metadataVersion'` the store row must say so before the first transaction. Default `'read'`. */
+  readonly fenceCache?: FenceCache | undefined;
 }
 
 /**
@@ -80,26 +84,46 @@ interface Known {
   /** As read: equal bytes need no parsing. */
   readonly fenceBytes: Buffer;
   readonly verdict: Verdict;
+  /** The metadata version beside which the fence was read; undefined where nobody asked, or there is none yet. */
+  readonly metadataVersion: Buffer | undefined;
 }
 
-export function createGate({ estimate, admit }: GateOptions = {}): Gate {
+/**
+ * **A fence from memory.** With `fenceCache: 'metadataVersion'` every transaction that writes a fence changes the metadata
+ * version, to a versionstamp that no other commit has. So wherever a snapshot shows the same metadata version it shows the
+ * same fences: a transaction that finds the one beside which this process last read the fence has the fence as of its own
+ * read version, as if it had read it. That is all that a transaction needs which only reads. One that writes must also
+ * not commit over a fence that turned after its read version: it adds the read conflict that reading would have added.
+ * The metadata version itself is read without a conflict, since everybody in the cluster may change it.
+ */
+export function createGate({ estimate, admit, fenceCache = 'read' }: GateOptions = {}): Gate {
   /** The newest of each model. */
   const knownByModelId = new Map<number, Known>();
 
   const readKnown = async (tx: Transaction, model: ConfiguredModel): Promise<Known> => {
+    const metadataVersion =
+      fenceCache === 'metadataVersion' ? await tx.get(metadataVersionKey, { snapshot: true }) : undefined;
+    const cached = knownByModelId.get(model.id);
+    if (metadataVersion !== undefined && cached?.metadataVersion?.equals(metadataVersion) === true) {
+      tx.addReadConflictKey(model.keys.fence);
+      return cached;
+    }
     const fenceBytes = await tx.get(model.keys.fence);
     if (fenceBytes === undefined) throw notPublished(model);
     const known = knownByModelId.get(model.id);
-    if (known?.fenceBytes.equals(fenceBytes) === true) return known;
+    if (known?.fenceBytes.equals(fenceBytes) === true) {
+      return keepNewest(model, { ...known, metadataVersion });
+    }
     const fence = fenceFormat.parse(fenceBytes);
     const isSameEpoch = known?.fence.schemaEpoch === fence.schemaEpoch;
     const verdict = isSameEpoch ? known.verdict : await judge(tx, model, fence);
-    const found = { fence, fenceBytes, verdict };
-    // A transaction may read an older snapshot than another one that ended before it.
+    return keepNewest(model, { fence, fenceBytes, verdict, metadataVersion });
+  };
+
+  /** A transaction may read an older snapshot than another one that ended before it. */
+  const keepNewest = (model: ConfiguredModel, found: Known): Known => {
     const newest = knownByModelId.get(model.id);
-    if (newest === undefined || newest.fence.schemaEpoch <= fence.schemaEpoch) {
-      knownByModelId.set(model.id, found);
-    }
+    if (newest === undefined || isNewer(found, newest)) knownByModelId.set(model.id, found);
     return found;
   };
 
@@ -145,6 +169,13 @@ export function createGate({ estimate, admit }: GateOptions = {}): Gate {
       return { access, first: early !== undefined && access === expected ? early : firstRead(access) };
     },
   };
+}
+
+function isNewer(found: Known, newest: Known): boolean {
+  const difference = found.fence.schemaEpoch - newest.fence.schemaEpoch;
+  if (difference !== 0) return difference > 0;
+  const [left, right] = [found.metadataVersion, newest.metadataVersion];
+  return right === undefined || (left !== undefined && Buffer.compare(left, right) >= 0);
 }
 
 /** Reads in the transaction that found the epoch, so that it acts on what belongs to its own snapshot. */

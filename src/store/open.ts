@@ -113,7 +113,7 @@ async function run(core: StoreCore, database: KeyValueDatabase): Promise<void> {
   });
   await refuseBeforeWriting(core, surveyed);
 
-  await database.transact((tx) => ensureStoreRow(tx, keys, random));
+  await database.transact((tx) => ensureStoreRow(tx, keys, random, core.options.fenceCache));
   const all = await publishCompatible(core, surveyed);
   const pending = core.order.order.flatMap(({ id }) =>
     all.filter(({ model, plan }) => model.id === id && plan.type !== 'none' && plan.type !== 'publish'),

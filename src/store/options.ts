@@ -14,6 +14,7 @@ import type { AnyModel } from '../model/define.ts';
 import type { AnyModels, RecordOf } from '../model/infer.ts';
 import type { WorkerPool } from '../ports/pool.ts';
 import type { Subspace } from '../records/keys.ts';
+import type { FenceCache } from '../records/store-row.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Registry } from '../telemetry/meters.ts';
 import type { FoundationDBDataStore } from './store.ts';
@@ -114,6 +115,15 @@ export interface StoreOptions<Models extends AnyModels = AnyModels> {
   readonly migrationLeaseTimeoutMs?: number | undefined;
   /** Milliseconds between heartbeats, 50 to a third of the timeout. Default: a quarter of the timeout. */
   readonly migrationLeaseHeartbeatMs?: number | undefined;
+
+  /**
+   * How requests learn of a closed gate. `'read'`: each transaction reads the fence of its model. `'metadataVersion'`: it
+   * reads `\xff/metadataVersion`, which FoundationDB hands out with the read version, and the fence only when that has
+   * changed; this spares the servers a hot key, and changes the value for all users of the cluster with each step of a
+   * migration that writes a fence. The first store that asks for it turns it on for its subspace, for good; stores that
+   * read go on reading. Releases that do not know it refuse the subspace from then on. Default `'read'`.
+   */
+  readonly fenceCache?: FenceCache | undefined;
 
   /** Keeps audit events in the database, for `migrationAuditEvents`. Default false. */
   readonly persistMigrationAuditEvents?: boolean | undefined;
@@ -223,6 +233,7 @@ const rules: { readonly [Name in keyof Required<StoreOptions>]: Rule } = {
   ),
   migrationLeaseTimeoutMs: rule(isIn(1_000, 600_000), 'a number of milliseconds from 1,000 to 600,000'),
   migrationLeaseHeartbeatMs: rule(isIn(50, 200_000), 'a number of milliseconds from 50'),
+  fenceCache: rule((value) => value === 'read' || value === 'metadataVersion', "'read' or 'metadataVersion'"),
   persistMigrationAuditEvents: rule(isBoolean, 'true or false'),
   migrationAuditLogMaxEntries: rule(isIntegerIn(1, 1_000_000), 'an integer from 1 to 1,000,000'),
   migrationAuditEventReporter: rule(isFunction, 'a function'),
@@ -254,6 +265,7 @@ export interface CheckedOptions extends StoreOptions {
   readonly migrationRole: 'migrate' | 'wait';
   readonly migrationLeaseTimeoutMs: number;
   readonly migrationLeaseHeartbeatMs: number;
+  readonly fenceCache: FenceCache;
   readonly persistMigrationAuditEvents: boolean;
   readonly migrationAuditLogMaxEntries: number;
 }
@@ -287,6 +299,7 @@ export function checkOptions(options: StoreOptions): CheckedOptions {
     migrationRole: options.migrationRole ?? 'migrate',
     migrationLeaseTimeoutMs: timeoutMs,
     migrationLeaseHeartbeatMs: options.migrationLeaseHeartbeatMs ?? timeoutMs / 4,
+    fenceCache: options.fenceCache ?? 'read',
     persistMigrationAuditEvents: options.persistMigrationAuditEvents ?? false,
     migrationAuditLogMaxEntries: options.migrationAuditLogMaxEntries ?? 1_000,
   };

@@ -4,6 +4,7 @@ import type { VirtualClock } from '../rig/virtual-clock.ts';
 import { describeAtomicOperations } from './kv-atomic.ts';
 import { describeConflicts } from './kv-conflicts.ts';
 import { describeLimits } from './kv-limits.ts';
+import { describeMetadataVersion } from './kv-metadata-version.ts';
 import { describeRanges } from './kv-ranges.ts';
 import { describeSerializability } from './kv-serializability.ts';
 import { describeTransactions } from './kv-transactions.ts';
@@ -32,6 +33,7 @@ export function describeKeyValueConformance(driver: DriverUnderTest): void {
     describeConflicts(driver);
     describeAtomicOperations(driver);
     describeVersionstamps(driver);
+    describeMetadataVersion(driver);
     describeWatches(driver);
     describeLimits(driver);
     describeSerializability(driver);

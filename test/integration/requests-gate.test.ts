@@ -99,7 +99,7 @@ async function publish(
       indexes,
     });
     const schemaEpoch = fence.schemaEpoch + 1;
-    writeFence(tx, keys, {
+    await writeFence(tx, keys, {
       ...fence,
       schemaEpoch,
       lineage,
@@ -117,7 +117,7 @@ async function turnFence(
   await database.transact(async (tx) => {
     const fence = (await readFence(tx, keys)) as Fence;
     const target = { migrationId: 'City:1.0->2.0#abc', schemaId: 2, keySpace: 1 };
-    writeFence(tx, keys, { ...fence, schemaEpoch: fence.schemaEpoch + 1, state: 'migrating', target });
+    await writeFence(tx, keys, { ...fence, schemaEpoch: fence.schemaEpoch + 1, state: 'migrating', target });
   });
 }
 
@@ -158,7 +158,7 @@ describe('the gate', () => {
     await expect(model(V1).get('a')).rejects.toMatchObject({ code: 'MODEL_MIGRATING' });
     await database.transact(async (tx) => {
       const fence = (await readFence(tx, keys)) as Fence;
-      writeFence(tx, keys, { ...fence, state: 'ready', target: null });
+      await writeFence(tx, keys, { ...fence, state: 'ready', target: null });
     });
     expect(await model(V1).get('a')).toBeUndefined();
   });

@@ -187,7 +187,7 @@ describe('queries that do not fit', () => {
       const definition = (await readDefinition(tx, keys, 1))!;
       const indexes = definition.indexes.map((index) => ({ ...index, state: 'building' as const }));
       writeDefinition(tx, keys, { ...definition, indexes });
-      writeFence(tx, keys, { ...fence, schemaEpoch: fence.schemaEpoch + 1 });
+      await writeFence(tx, keys, { ...fence, schemaEpoch: fence.schemaEpoch + 1 });
     });
     await expect(ids({ by: 'byName' })).rejects.toMatchObject({ code: 'INDEX_BUILDING', retryable: true });
     expect(await ids({ where: { country: 'AT' } })).toEqual(['AT1']);

@@ -65,7 +65,7 @@ export async function openProgram(
   const database = openMemoryDatabase();
   const program = createProgram(database, modelsById, options);
   await database.transact(async (tx) => {
-    for (const definition of Object.values(modelsById)) publishNew(tx, program.configured(definition));
+    for (const definition of Object.values(modelsById)) await publishNew(tx, program.configured(definition));
   });
   return { ...program, database };
 }

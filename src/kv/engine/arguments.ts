@@ -1,6 +1,17 @@
-import { KeyValueError, KeyValueErrorCode as Code, keyValueLimits } from '../kv.ts';
+import { isMetadataVersionKey, KeyValueError, KeyValueErrorCode as Code, keyValueLimits } from '../kv.ts';
 import { endOfKeys, keyFromBytes, type Key } from './keys.ts';
 import { versionstampBytes } from './versionstamp.ts';
+
+/** A key to read: the one that is FoundationDB's and for everybody is among them. */
+export function requireReadKey(bytes: Uint8Array): Key {
+  return isMetadataVersionKey(bytes) ? keyFromBytes(bytes) : requireKey(bytes);
+}
+
+/** A key to set or change: that one takes a versionstamp only, in an operation of its own. */
+export function requireWriteKey(bytes: Uint8Array): Key {
+  if (isMetadataVersionKey(bytes)) throw new KeyValueError(Code.clientInvalidOperation);
+  return requireKey(bytes);
+}
 
 /** A key to read or write. Fails with 2102 (too long) and 2004 (reserved). */
 export function requireKey(bytes: Uint8Array): Key {

@@ -3,7 +3,9 @@ import { sleep } from '../../ports/clock.ts';
 import {
   KeyValueError,
   KeyValueErrorCode as Code,
+  isMetadataVersionKey,
   keyValueLimits,
+  requireMetadataVersionStamp,
   type AtomicOperation,
   type KeyValue,
   type KeyValueTransaction,
@@ -13,7 +15,14 @@ import {
   type Watch,
 } from '../kv.ts';
 import { backoffDelayMs } from './backoff.ts';
-import { requireKey, requireRangeEnd, requireStampOffset, requireValue } from './arguments.ts';
+import {
+  requireKey,
+  requireRangeEnd,
+  requireReadKey,
+  requireStampOffset,
+  requireValue,
+  requireWriteKey,
+} from './arguments.ts';
 import type { Commit } from './commit-request.ts';
 import { ConflictSet } from './conflict-set.ts';
 import type { Engine } from './engine.ts';
@@ -63,7 +72,7 @@ export class EngineTransaction implements KeyValueTransaction {
 
   async get(keyBytes: Uint8Array, options?: ReadOptions): Promise<Buffer | undefined> {
     this.#requireActive();
-    return this.#read(requireKey(keyBytes), options?.snapshot === true);
+    return this.#read(requireReadKey(keyBytes), options?.snapshot === true);
   }
 
   async *getRange(
@@ -121,7 +130,7 @@ export class EngineTransaction implements KeyValueTransaction {
 
   set(key: Uint8Array, value: Uint8Array): void {
     this.#requireActive();
-    this.#writes.set(requireKey(key), requireValue(value));
+    this.#writes.set(requireWriteKey(key), requireValue(value));
   }
 
   clear(key: Uint8Array): void {
@@ -136,7 +145,7 @@ export class EngineTransaction implements KeyValueTransaction {
 
   atomicOp(operation: AtomicOperation, key: Uint8Array, operand: Uint8Array): void {
     this.#requireActive();
-    this.#writes.atomicOp(operation, requireKey(key), requireValue(operand));
+    this.#writes.atomicOp(operation, requireWriteKey(key), requireValue(operand));
   }
 
   setVersionstampedKey(key: Uint8Array, offset: number, value: Uint8Array): void {
@@ -149,7 +158,8 @@ export class EngineTransaction implements KeyValueTransaction {
   setVersionstampedValue(key: Uint8Array, value: Uint8Array, offset: number): void {
     this.#requireActive();
     requireStampOffset(value, offset);
-    this.#writes.setStampedValue(requireKey(key), requireValue(value), offset);
+    if (isMetadataVersionKey(key)) requireMetadataVersionStamp(value, offset);
+    this.#writes.setStampedValue(requireReadKey(key), requireValue(value), offset);
   }
 
   // --- conflicts

@@ -1,7 +1,9 @@
 import {
   KeyValueError,
   KeyValueErrorCode as Code,
+  isMetadataVersionKey,
   keyValueLimits,
+  requireMetadataVersionStamp,
   type AtomicOperation,
   type KeyValue,
   type KeyValueTransaction,
@@ -55,7 +57,7 @@ export class FoundationDBKeyValueTransaction implements KeyValueTransaction {
   }
 
   async get(key: Uint8Array, options?: ReadOptions): Promise<Buffer | undefined> {
-    return translated(this.#reader(options).get(asKey(key)));
+    return translated(this.#reader(options).get(asReadKey(key)));
   }
 
   async *getRange(begin: Uint8Array, end: Uint8Array, options: RangeOptions = {}): AsyncGenerator<KeyValue> {
@@ -97,7 +99,7 @@ export class FoundationDBKeyValueTransaction implements KeyValueTransaction {
   }
 
   set(key: Uint8Array, value: Uint8Array): void {
-    translatedNow(() => this.#writer.set(asKey(key), asValue(value)));
+    translatedNow(() => this.#writer.set(asWriteKey(key), asValue(value)));
   }
 
   clear(key: Uint8Array): void {
@@ -110,7 +112,9 @@ export class FoundationDBKeyValueTransaction implements KeyValueTransaction {
   }
 
   atomicOp(operation: AtomicOperation, key: Uint8Array, operand: Uint8Array): void {
-    translatedNow(() => this.#writer.atomicOpNative(MutationType[operation], asKey(key), asValue(operand)));
+    translatedNow(() =>
+      this.#writer.atomicOpNative(MutationType[operation], asWriteKey(key), asValue(operand)),
+    );
   }
 
   setVersionstampedKey(key: Uint8Array, offset: number, value: Uint8Array): void {
@@ -122,8 +126,9 @@ export class FoundationDBKeyValueTransaction implements KeyValueTransaction {
 
   setVersionstampedValue(key: Uint8Array, value: Uint8Array, offset: number): void {
     const stamped = withOffset(asValue(value), offset);
+    if (isMetadataVersionKey(key)) requireMetadataVersionStamp(value, offset);
     translatedNow(() =>
-      this.#writer.atomicOpNative(MutationType.setVersionstampedValue, asKey(key), stamped),
+      this.#writer.atomicOpNative(MutationType.setVersionstampedValue, asReadKey(key), stamped),
     );
   }
 
@@ -274,6 +279,17 @@ function asKey(key: Uint8Array): Buffer {
   if (key.length > keyValueLimits.keyBytes) throw new KeyValueError(Code.keyTooLarge);
   if (key[0] === 0xff) throw new KeyValueError(Code.keyOutsideLegalRange);
   return asBuffer(key);
+}
+
+/** The one key of the database's own that is for everybody is among them. */
+function asReadKey(key: Uint8Array): Buffer {
+  return isMetadataVersionKey(key) ? asBuffer(key) : asKey(key);
+}
+
+/** That one takes a versionstamp only, in an operation of its own. */
+function asWriteKey(key: Uint8Array): Buffer {
+  if (isMetadataVersionKey(key)) throw new KeyValueError(Code.clientInvalidOperation);
+  return asKey(key);
 }
 
 function asRangeEnd(key: Uint8Array): Buffer {
