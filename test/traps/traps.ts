@@ -20,6 +20,7 @@ export interface Trap {
 const ownership = 'test/integration/traps-ownership.test.ts';
 const data = 'test/integration/traps-data.test.ts';
 const state = 'test/integration/traps-state.test.ts';
+const fenceCache = 'test/integration/fence-cache.test.ts';
 
 export const traps: readonly Trap[] = [
   {
@@ -87,8 +88,8 @@ export const traps: readonly Trap[] = [
     replacements: [
       {
         file: 'src/store/gate.ts',
-        find: 'if (known?.fenceBytes.equals(fenceBytes) === true) return known;',
-        replace: 'if (known !== undefined) return known;',
+        find: 'if (known?.fenceBytes.equals(fenceBytes) === true) {',
+        replace: 'if (known !== undefined) {',
       },
     ],
   },
@@ -234,6 +235,71 @@ export const traps: readonly Trap[] = [
         file: 'src/store/gate.ts',
         find: 'await tx.get(model.keys.fence);',
         replace: 'await tx.get(model.keys.fence, { snapshot: true });',
+      },
+    ],
+  },
+  {
+    number: 10,
+    without: 'a fence from memory is no read conflict',
+    testFile: fenceCache,
+    test: 'a fence in memory lets no write through that is in flight when the gate closes: it conflicts, and is refused',
+    replacements: [
+      {
+        file: 'src/store/gate.ts',
+        find: '      tx.addReadConflictKey(model.keys.fence);\n',
+        replace: '',
+      },
+    ],
+  },
+  {
+    number: 10,
+    without: 'a fence from memory is no read conflict',
+    testFile: fenceCache,
+    test: 'many writers in several stores land no write under a fence older than the one that stands',
+    replacements: [
+      {
+        file: 'src/store/gate.ts',
+        find: '      tx.addReadConflictKey(model.keys.fence);\n',
+        replace: '',
+      },
+    ],
+  },
+  {
+    number: 10,
+    without: 'whoever writes a fence does not change the metadata version',
+    testFile: fenceCache,
+    test: 'a fence in memory lets no write through that begins when the gate is closed',
+    replacements: [
+      {
+        file: 'src/records/store-row.ts',
+        find: "if (row?.fenceCache === 'metadataVersion') changeMetadataVersion(tx);",
+        replace: 'void row;',
+      },
+    ],
+  },
+  {
+    number: 10,
+    without: 'whoever writes a fence does not change the metadata version',
+    testFile: fenceCache,
+    test: 'many writers in several stores land no write under a fence older than the one that stands',
+    replacements: [
+      {
+        file: 'src/records/store-row.ts',
+        find: "if (row?.fenceCache === 'metadataVersion') changeMetadataVersion(tx);",
+        replace: 'void row;',
+      },
+    ],
+  },
+  {
+    number: 10,
+    without: 'a program that reads its fences does not say when it writes one while another begins to cache',
+    testFile: fenceCache,
+    test: 'a store that reads its fences tells those who begin while it closes the gate: its transaction conflicts',
+    replacements: [
+      {
+        file: 'src/records/store-row.ts',
+        find: 'const bytes = await tx.get(keys.store);',
+        replace: 'const bytes = await tx.get(keys.store, { snapshot: true });',
       },
     ],
   },
