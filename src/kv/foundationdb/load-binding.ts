@@ -42,7 +42,7 @@ const apiVersionNotSupported = 2203;
 /** The API version was set before, by the host. */
 const apiVersionAlreadySet = 2201;
 
-let ready: FoundationDBBinding | undefined;
+const ready = new WeakMap<BindingSource, FoundationDBBinding>();
 
 /**
  * The package `foundationdb`, loaded at its first use and once per process: it is native, and a second copy breaks the
@@ -51,14 +51,15 @@ let ready: FoundationDBBinding | undefined;
  * @throws StorageException DRIVER_MISSING, DRIVER_LIBRARY_MISSING, DRIVER_FAILED, DRIVER_DUPLICATE, DRIVER_WRONG_THREAD
  */
 export function loadBinding(source: BindingSource = installedBinding): FoundationDBBinding {
-  if (source === installedBinding && ready !== undefined) return ready;
+  const loaded = ready.get(source);
+  if (loaded !== undefined) return loaded;
   refuseOtherThreads(source);
   // Before loading too: the copy that is loaded and works must go on working.
   refuseSecondCopy(source);
   const binding = load(source);
   refuseDuplicates(source.loadedFiles());
   selectAPIVersion(binding);
-  if (source === installedBinding) ready = binding;
+  ready.set(source, binding);
   return binding;
 }
 

@@ -123,12 +123,14 @@ function createPort(
   let isClosed = false;
   const database: KeyValueDatabase = {
     engine: 'foundationdb',
-    createTransaction: (options = {}) =>
-      new FoundationDBKeyValueTransaction(begin(native, nativeOptions(options)), {
+    createTransaction(options = {}) {
+      if (isClosed) throw new KeyValueError(KeyValueErrorCode.canceled);
+      return new FoundationDBKeyValueTransaction(begin(native, nativeOptions(options)), {
         watches,
         isBatch: options.priority === 'batch',
         isClosed: () => isClosed,
-      }),
+      });
+    },
     transact: (body, options) => runTransaction(database, body, options),
     close() {
       if (isClosed) return Promise.resolve();

@@ -125,6 +125,19 @@ describe('a migration', () => {
   });
 });
 
+describe('a database that was closed', () => {
+  it('reaches the client no more', async () => {
+    const { fake, database } = await open();
+    const early = database.createTransaction();
+    await database.close();
+    expect(fake.options).toHaveLength(1);
+    const canceled = { code: 1025 };
+    await expect(database.transact((tx) => tx.get(a))).rejects.toMatchObject(canceled);
+    await expect(early.get(a)).rejects.toMatchObject(canceled);
+    expect(fake.options).toHaveLength(1);
+  });
+});
+
 describe("a host's database", () => {
   it('is used as bytes from its root, and left open', async () => {
     const fake = createFakeFoundationDB(memory);

@@ -78,6 +78,13 @@ describe('loading the package', () => {
     expect(fake.calls).toEqual(['setAPIVersion 720', 'setAPIVersion 710 710']);
   });
 
+  it('tries once in a process', () => {
+    const fake = createFakeFoundationDB(memory);
+    const source = sourceOf(fake);
+    expect(loadBinding(source)).toBe(loadBinding(source));
+    expect(fake.calls).toEqual(['setAPIVersion 720']);
+  });
+
   it('respects a version that the host has set', () => {
     const fake = createFakeFoundationDB(memory, { accepts: () => true });
     fake.setAPIVersion(630);

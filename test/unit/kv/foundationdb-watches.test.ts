@@ -1,7 +1,12 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { Watch } from '../../../src/kv/kv.ts';
+import { openMemoryDatabase } from '../../../src/kv/memory/open.ts';
+import { openDatabase } from '../../../src/kv/open.ts';
 import type { DriverWatches, Seen, WatchHub } from '../../../src/kv/foundationdb/watches.ts';
 import { createWatchHub } from '../../../src/kv/foundationdb/watches.ts';
 import { limits } from '../../../src/limits.ts';
+import { createFakeFoundationDB } from '../../rig/fake-foundationdb.ts';
+import { createSeededRandom, drawSeed } from '../../rig/seed.ts';
 import type { VirtualClock } from '../../rig/virtual-clock.ts';
 import { createVirtualClock } from '../../rig/virtual-clock.ts';
 
@@ -173,5 +178,84 @@ describe('in place of a native watch', () => {
     refused.cancel();
     expect(await refused.changed).toBe(false);
     expect(clock.pendingTimers).toBe(0);
+  });
+});
+
+describe('whoever waits', () => {
+  const seed = drawSeed('shared watches');
+
+  it('is told once the value is not what its transaction saw, whoever else waits for the key, and since when', async () => {
+    const random = createSeededRandom(seed);
+    // No transaction grows old, however slow the machine is.
+    const memory = openMemoryDatabase({ clock });
+    const fake = createFakeFoundationDB(memory);
+    const host = fake.open();
+    const ports = [await openDatabase(host), await openDatabase(host)];
+    const names = ['a', 'b'].map((name) => Buffer.from(name));
+    // Few of them, so that values come back and are seen by several.
+    const values = [undefined, '1', '2', '3'].map((text) => (text === undefined ? text : Buffer.from(text)));
+    interface Waiting {
+      readonly name: Buffer;
+      readonly seen: Buffer | undefined;
+      readonly watch: Watch;
+      isTold: boolean;
+    }
+    const waiting = new Set<Waiting>();
+    let [committed, told] = [0, 0];
+    const begun: (() => Promise<void>)[] = [];
+    const settle = () => new Promise((resolve) => setImmediate(resolve));
+    for (let step = 0; step < 1_500; step += 1) {
+      const name = random.pick(names);
+      switch (random.pick(['change', 'begin', 'begin', 'begin', 'end', 'end', 'end', 'cancel'])) {
+        case 'change': {
+          const value = random.pick(values);
+          await memory.transact(async (tx) => (value === undefined ? tx.clear(name) : tx.set(name, value)));
+          break;
+        }
+        case 'begin': {
+          // Reads now, and is committed some steps later, or not at all.
+          const tx = random.pick(ports).createTransaction();
+          const seen = await tx.get(name, { snapshot: true });
+          const watch = tx.watch(name);
+          const commits = random.below(5) > 0;
+          begun.push(async () => {
+            if (!commits) return tx.cancel();
+            await tx.commit();
+            committed += 1;
+            const one: Waiting = { name, seen, watch, isTold: false };
+            waiting.add(one);
+            void watch.changed.then(() => {
+              one.isTold = true;
+            });
+            return undefined;
+          });
+          break;
+        }
+        case 'end':
+          await begun.splice(random.below(begun.length), 1)[0]?.();
+          break;
+        default: {
+          const [first] = waiting;
+          if (random.below(4) > 0 || first === undefined) break;
+          waiting.delete(first);
+          first.watch.cancel();
+        }
+      }
+      await settle();
+      for (const one of waiting) {
+        const current = await memory.transact((tx) => tx.get(one.name));
+        const isSame = Buffer.compare(current ?? Buffer.of(), one.seen ?? Buffer.of()) === 0;
+        if (!isSame) expect({ step, isTold: one.isTold }).toEqual({ step, isTold: true });
+        if (!one.isTold) continue;
+        told += 1;
+        waiting.delete(one);
+      }
+    }
+    expect(told).toBeGreaterThan(50);
+    expect(fake.watches.armed).toBeLessThan(committed);
+    for (const port of ports) await port.close();
+    await settle();
+    expect(fake.watches.out).toBe(0);
+    await memory.close();
   });
 });
