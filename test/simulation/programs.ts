@@ -70,11 +70,15 @@ export interface HandlerPlan {
   readonly poison: 'none' | 'fail' | 'quarantine';
   /** How an Order is moved. */
   readonly byHand: boolean;
-  /** Answers of the Expand and Contract handlers of Item before they succeed. */
-  readonly answers: readonly ('throw' | 'retryable' | 'retry' | 'sameCursor' | 'slow' | 'fatal')[];
+  /** What hand-written handlers answer before they succeed, on whatever node and in whatever phase they are called. */
+  readonly answers: readonly (
+    'throw' | 'retryable' | 'retry' | 'longRetry' | 'sameCursor' | 'slow' | 'fatal'
+  )[];
   readonly composed: boolean;
   readonly maxAttempts: number | undefined;
   readonly verification: StoreOptions['migrationVerification'];
+  /** Of all nodes alike. */
+  readonly lease: Pick<StoreOptions, 'migrationLeaseTimeoutMs' | 'migrationLeaseHeartbeatMs'>;
 }
 
 export const poisonLabel = 'poison';
@@ -110,9 +114,15 @@ export function createPrograms(world: World, plan: HandlerPlan): Programs {
     transform: (record: Values) => ({ ...hop(record), total: String(record['label']).length }),
   });
   const handler = createHandler(world, plan, () => isMended);
-  const migrationHandler = { Item: toItem2, Order: plan.byHand ? moveOrders : toOrder2 };
+  const byHand: MigrationHandler = async (context) => {
+    const answer = await handler(context);
+    return answer.type === 'Success' ? moveOrders(context) : answer;
+  };
+  const migrationHandler = { Item: toItem2, Order: plan.byHand ? byHand : toOrder2 };
   const handlers = {
+    ...plan.lease,
     migrationExpandHandler: { Item: handler },
+    migrationVerifyHandler: { Item: handler },
     migrationContractHandler: { Item: handler },
     migrationVerification: plan.verification,
     migrationRetryPolicy: plan.maxAttempts === undefined ? {} : { maxAttempts: plan.maxAttempts },
@@ -162,6 +172,8 @@ function createHandler(world: World, { answers }: HandlerPlan, isMended: () => b
         throw Object.assign(new Error('a handler that may succeed later'), { retryable: true });
       case 'retry':
         return MigrationOutcome.Retry({ message: 'not yet', retryAfterMs: 500 });
+      case 'longRetry':
+        return MigrationOutcome.Retry({ message: 'not for long', retryAfterMs: 6_000 });
       case 'sameCursor':
         return MigrationOutcome.Partial({ nextCursor: cursor ?? 'here', message: 'no further' });
       case 'fatal':
@@ -203,13 +215,18 @@ export function modelOf({ dataModelsById }: Program, modelId: number): AnyModel 
 }
 
 export function drawPlan(random: SeededRandom): HandlerPlan {
-  const kinds = ['throw', 'retryable', 'retry', 'sameCursor', 'slow', 'fatal'] as const;
+  const kinds = ['throw', 'retryable', 'retry', 'longRetry', 'sameCursor', 'slow', 'fatal'] as const;
   return {
     poison: random.pick(['none', 'none', 'fail', 'quarantine']),
     byHand: random.below(3) === 0,
     answers: random.below(2) === 0 ? [] : Array.from({ length: random.below(5) }, () => random.pick(kinds)),
     composed: random.below(2) === 0,
     maxAttempts: random.below(5) === 0 ? 3 : undefined,
+    lease: random.pick([
+      {},
+      { migrationLeaseTimeoutMs: 1_000, migrationLeaseHeartbeatMs: 250 },
+      { migrationLeaseTimeoutMs: 3_000, migrationLeaseHeartbeatMs: 200 },
+    ]),
     verification: random.pick(['full', 'full', 'off', { sampleRatio: 0.3 }]),
   };
 }
