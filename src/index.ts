@@ -30,6 +30,7 @@ export { backfill } from './migration/backfill-spec.ts';
 export type { Backfill, BackfillOptions } from './migration/backfill-spec.ts';
 export type { MigrationContext, MigrationTransaction, StoredRecord } from './migration/context.ts';
 export type { MigrationMetrics } from './migration/counters.ts';
+export type { DuplicatePair } from './migration/duplicates.ts';
 export type { MigrationEvent } from './migration/events.ts';
 export type { MigrationHandler } from './migration/handlers.ts';
 export { externalOwner } from './migration/external-owner.ts';

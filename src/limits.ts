@@ -314,6 +314,24 @@ export const limits = {
       source: 'walked to name what is missing from an index that does not agree: about a minute',
       beyond: 'what was found until then is named, and the report says that there may be more',
     },
+    listedDuplicates: {
+      value: 20,
+      unit: 'pairs',
+      source: 'a person looks at the first few; they lie in the row of the state, each with two cut keys',
+      beyond: 'not looked for',
+    },
+    comparedRows: {
+      value: 100_000,
+      unit: 'rows',
+      source: 'records, or their unique entries, compared to list duplicates: remembered in some 20 MB',
+      beyond: 'what was found until then is listed, and the message says that there may be others',
+    },
+    comparedMs: {
+      value: 10_000,
+      unit: 'ms',
+      source: 'to list duplicates, by a transform that may be slow: the failure waits for it to be written',
+      beyond: 'what was found until then is listed, and the message says that there may be others',
+    },
     cursorBytes: {
       value: 3_000,
       unit: 'bytes',

@@ -10,9 +10,12 @@ import {
   isNullOr,
   isNumber,
   isOneOf,
+  isOptional,
   isShape,
   isString,
 } from '../records/row.ts';
+import type { DuplicatePair } from './duplicates.ts';
+import { areDuplicates } from './duplicates.ts';
 
 /** The four phases, in this order. */
 export type MigrationPhase = 'Expand' | 'Backfill' | 'Verify' | 'Contract';
@@ -26,6 +29,8 @@ export interface MigrationError {
   readonly message: string;
   readonly atMs: number;
   readonly retryable: boolean;
+  /** `UNIQUE_VIOLATION`: the first pairs of records that have the same values of a unique index, by key, at most 20. */
+  readonly duplicates?: readonly DuplicatePair[] | undefined;
 }
 
 /** How an index of the target is filled: whole under a new id, or patched where the record's entries changed. */
@@ -97,7 +102,13 @@ const stateFormat = createRowFormat<MigrationState>('migration state', {
   cursor: isNullOr(isString),
   message: isNullOr(isString),
   lastError: isNullOr(
-    isShape<MigrationError>({ code: isString, message: isString, atMs: isNumber, retryable: isBoolean }),
+    isShape<MigrationError>({
+      code: isString,
+      message: isString,
+      atMs: isNumber,
+      retryable: isBoolean,
+      duplicates: isOptional(areDuplicates),
+    }),
   ),
   progressSeen: isCount,
   advances: isCount,

@@ -2,6 +2,7 @@ import type { StepInput, StepResult } from '../../machines/migration.ts';
 import { GodwitException, MigrationException } from '../errors.ts';
 import { rangeOf } from '../records/keys.ts';
 import { createStepContext } from './context.ts';
+import { duplicatesOf } from './duplicates.ts';
 import type { MigrationHandler } from './handlers.ts';
 import { isBackfill } from './handlers.ts';
 import type { MigrationOutcome } from './outcome.ts';
@@ -120,7 +121,9 @@ export function isLeaseLost(error: unknown): boolean {
 function describeError(error: unknown, atMs: number): MigrationError {
   const code = error instanceof GodwitException ? error.code : 'HANDLER_FAILED';
   const text = error instanceof Error ? error.message : `a ${typeof error} was thrown, not an Error`;
-  return { code, message: text, atMs, retryable: isRetryable(error) };
+  const duplicates = duplicatesOf(error);
+  const described = { code, message: text, atMs, retryable: isRetryable(error) };
+  return duplicates === undefined ? described : { ...described, duplicates };
 }
 
 function handlerOf({ handlers }: ModelMigration, phase: MigrationPhase): MigrationHandler | undefined {

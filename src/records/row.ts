@@ -21,6 +21,12 @@ export const isNullOr =
   (value): value is T | null =>
     value === null || check(value);
 
+/** Of a field that may be left out. */
+export const isOptional =
+  <T>(check: Check<T>): Check<T | undefined> =>
+  (value): value is T | undefined =>
+    value === undefined || check(value);
+
 export const isListOf =
   <T>(check: Check<T>): Check<readonly T[]> =>
   (value): value is readonly T[] =>

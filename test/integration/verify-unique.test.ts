@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { limits } from '../../src/limits.ts';
 import { backfill } from '../../src/migration/backfill-spec.ts';
 import { defineModel, int32, string } from '../../src/model/index.ts';
 import { rangeOf } from '../../src/records/keys.ts';
@@ -29,6 +30,12 @@ const Unique = defineModel({
 const userOf = (n: number, mail = `u${n}@x`) => ({ id: cityId(n), mail, age: n });
 const keyOf = (n: number) =>
   Buffer.concat([Buffer.of(2), Buffer.from(cityId(n)), Buffer.of(0)]).toString('hex');
+const pairOf = (first: number, second: number) => ({
+  index: 'byMail',
+  firstKey: keyOf(first),
+  key: keyOf(second),
+});
+const listed = limits.migration.listedDuplicates.value;
 const users = (count: number, twins: Readonly<Record<number, number>>) =>
   Array.from({ length: count }, (_, n) => userOf(n, twins[n] === undefined ? undefined : `u${twins[n]}@x`));
 
@@ -43,28 +50,72 @@ const ways = [
 ] as const;
 
 describe('`unique` newly added to records with duplicates', () => {
-  it.each(ways)('fails by %s, names both keys, and publishes nothing', async (_way, options) => {
-    await rig.seed(Loose, users(60, { 21: 4, 40: 4, 50: 7 }));
-    const before = await recordsOf();
+  it.each(ways)(
+    'fails by %s, names all pairs by their keys, and publishes nothing',
+    async (_way, options) => {
+      await rig.seed(Loose, users(60, { 21: 4, 40: 4, 50: 7 }));
+      const before = await recordsOf();
+      const store = await rig.open({ 1: Unique }, { ...options(), ...inBackground });
+      const { state, phase, lastError } = await store.migrationStatus(1);
+      expect({ state, phase, code: lastError?.code }).toEqual({
+        state: 'Failed',
+        phase: 'Backfill',
+        code: 'UNIQUE_VIOLATION',
+      });
+      expect(lastError?.message).toContain('byMail');
+      expect(lastError?.message).toContain(keyOf(4));
+      expect(lastError?.message).toContain(keyOf(21));
+      expect(lastError?.message).toContain(keyOf(50));
+      expect(lastError?.message).not.toContain('others');
+      expect(lastError?.duplicates).toEqual([pairOf(4, 21), pairOf(4, 40), pairOf(7, 50)]);
+      // By their keys, not by what they share.
+      expect(lastError?.message).not.toContain('u4@x');
+      // Nothing was moved: the old definition is served, by this program's store and by an older one.
+      expect(await recordsOf()).toEqual(before);
+      await rig.settle(store.close());
+      const older = await rig.open({ 1: Loose });
+      expect(await older.model(Loose).scan().toArray()).toEqual(users(60, { 21: 4, 40: 4, 50: 7 }));
+      await older.model(Loose).add(userOf(100, 'u4@x'));
+      await older.model(Loose).change(cityId(3), { age: 33 });
+    },
+  );
+
+  it.each(ways)('lists the first pairs by key and no more, by %s', async (_way, options) => {
+    // Twins of one another, and as many again.
+    const twins = Object.fromEntries(
+      Array.from({ length: 2 * listed }, (_, n) => [n + 2 * listed, n] as const),
+    );
+    await rig.seed(Loose, users(5 * listed, twins));
     const store = await rig.open({ 1: Unique }, { ...options(), ...inBackground });
-    const { state, phase, lastError } = await store.migrationStatus(1);
-    expect({ state, phase, code: lastError?.code }).toEqual({
-      state: 'Failed',
-      phase: 'Backfill',
-      code: 'UNIQUE_VIOLATION',
-    });
-    expect(lastError?.message).toContain('byMail');
-    expect(lastError?.message).toContain(keyOf(4));
-    expect(lastError?.message).toContain(keyOf(21));
-    // By their keys, not by what they share.
-    expect(lastError?.message).not.toContain('u4@x');
-    // Nothing was moved: the old definition is served, by this program's store and by an older one.
-    expect(await recordsOf()).toEqual(before);
-    await rig.settle(store.close());
-    const older = await rig.open({ 1: Loose });
-    expect(await older.model(Loose).scan().toArray()).toEqual(users(60, { 21: 4, 40: 4, 50: 7 }));
-    await older.model(Loose).add(userOf(100, 'u4@x'));
-    await older.model(Loose).change(cityId(3), { age: 33 });
+    const { lastError, message } = await store.migrationStatus(1);
+    expect(lastError?.duplicates).toEqual(
+      Array.from({ length: listed }, (_, n) => pairOf(n, n + 2 * listed)),
+    );
+    expect(lastError?.message).toMatch(/; at least \d+ more\.$/);
+    expect(message).toContain('resumeMigration');
+  });
+
+  it('has room in its message for the first pair of long keys, and for the way out', async () => {
+    const idOf = (n: number) => `${'k'.repeat(500)}${n}`;
+    await rig.seed(
+      Loose,
+      Array.from({ length: 9 }, (_, n) => ({ id: idOf(n), mail: 'one@x' })),
+    );
+    const options = { migrationHandler: { User: backfill({ unchanged: true }) } };
+    const store = await rig.open({ 1: Unique }, { ...options, ...inBackground });
+    const { lastError, message } = await store.migrationStatus(1);
+    expect(lastError?.duplicates).toHaveLength(8);
+    for (const { key } of lastError?.duplicates ?? []) expect(key).toHaveLength(128);
+    expect(lastError?.message).toMatch(/; 7 more\.$/);
+    expect(message).toContain('resumeMigration');
+  });
+
+  it('lists those that lie further on as well where other records were moved before', async () => {
+    await rig.seed(Loose, users(800, { 340: 4, 560: 5, 561: 342, 562: 340 }));
+    const options = { migrationHandler: { User: backfill({ unchanged: true }) } };
+    const store = await rig.open({ 1: Unique }, { ...options, ...inBackground });
+    const { lastError } = await store.migrationStatus(1);
+    expect(lastError?.duplicates).toEqual([pairOf(4, 340), pairOf(5, 560), pairOf(342, 561)]);
   });
 
   it('goes on when the older program has mended the records', async () => {

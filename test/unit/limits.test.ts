@@ -22,6 +22,7 @@ const migration = 'integration/limits-migration.test.ts';
 const engine = 'unit/limits/engine.test.ts';
 const model = 'unit/limits/model.test.ts';
 const runtime = 'unit/limits/migration.test.ts';
+const duplicates = 'unit/limits/duplicates.test.ts';
 const verification = 'unit/limits/verification.test.ts';
 
 const sizes: Shown = [database, 'takes a key and a value of the full size, and refuses a byte more'];
@@ -132,6 +133,14 @@ const shownBy: Readonly<Record<string, readonly [at: Shown, past?: Shown]>> = {
   'migration.namedRows': [
     [verification, 'walks as many rows as it may, and says that there may be more where there is one more'],
   ],
+  'migration.listedDuplicates': [[duplicates, 'lists as many pairs as it may, and none more']],
+  'migration.comparedRows': [
+    [
+      duplicates,
+      'compares as many rows as it may, and says that there may be others where there is one more',
+    ],
+  ],
+  'migration.comparedMs': [[duplicates, 'goes on for as long as it may, and not a millisecond later']],
   'migration.cursorBytes': [
     ['unit/migration/state.test.ts', 'of 3,000 bytes and less is kept'],
     ['unit/migration/state.test.ts', 'above is refused with its size'],

@@ -5,11 +5,13 @@ import type { MaintainedIndex } from '../../records/maintained-index.ts';
 import { createMaintainedIndexes } from '../../records/maintained-index.ts';
 import { createRecordCodec } from '../../records/record-codec.ts';
 import { behindRecord, getRecords } from '../../records/record-rows.ts';
+import { duplicatePair, notUnique } from '../duplicates.ts';
 import type { ModelMigration } from '../runtime.ts';
 import type { MigrationState } from '../state.ts';
 import { chunkLimits } from './controller.ts';
 import type { ChunkAddition, Pass, PreparedChunk } from './mover.ts';
 import { nothingAdded } from './mover.ts';
+import type { DemandedRow } from './name-duplicates.ts';
 
 /** Read at most; entries come on top. */
 const targetBytes = chunkLimits.maxBytes / 2;
@@ -35,7 +37,8 @@ export function createIndexPass({ runtime, model }: ModelMigration, state: Migra
         if (isUniqueEntry(entry)) {
           const owner = await tx.get(entry.key);
           if (owner !== undefined && !owner.equals(entry.value)) {
-            throw notUnique(model.name, index.name, owner, primaryKey);
+            // The value of a unique entry is a mark, then the key of its record.
+            throw notUnique(model.name, [duplicatePair(index.name, owner.subarray(1), primaryKey)]);
           }
         }
         tx.set(entry.key, entry.value);
@@ -45,15 +48,27 @@ export function createIndexPass({ runtime, model }: ModelMigration, state: Migra
     return bytes;
   };
 
+  const read = (begin: Buffer, end: Buffer, limit: number, signal: AbortSignal) =>
+    runtime.database.transact((tx) => getRecords(tx, begin, end, { snapshot: true, limit, targetBytes }), {
+      signal,
+      priority: 'batch',
+    });
+
+  const uniqueRows = (recordKey: Buffer, value: Buffer): readonly DemandedRow[] => {
+    const { record } = codec.decode(value);
+    return indexes.flatMap((index) =>
+      entriesOf(index, record, recordKey, model.name)
+        .filter(isUniqueEntry)
+        .map((entry) => ({ index: index.name, entry, recordKey })),
+    );
+  };
+
   return {
     name: 'index',
     touches: state.kind === 'migration',
     readsAhead: false,
     async prepare(begin, end, limit, signal): Promise<PreparedChunk> {
-      const { rows, atEnd } = await runtime.database.transact(
-        (tx) => getRecords(tx, begin, end, { snapshot: true, limit, targetBytes }),
-        { signal, priority: 'batch' },
-      );
+      const { rows, atEnd } = await read(begin, end, limit, signal);
       const readBytes = rows.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
       const lastKey = rows.at(-1)?.key;
       return {
@@ -71,6 +86,11 @@ export function createIndexPass({ runtime, model }: ModelMigration, state: Migra
           return { ...nothingAdded, recordsRead: present.length, bytes };
         },
       };
+    },
+    async demandUnique(begin, end, limit, signal) {
+      const { rows, atEnd } = await read(begin, end, limit, signal);
+      const demanded = rows.flatMap(({ key, value }) => uniqueRows(key.subarray(prefix.length), value));
+      return { rows: demanded, records: rows.length, lastKey: rows.at(-1)?.key, atEnd };
     },
   };
 }
@@ -91,14 +111,4 @@ function entriesOf(
       { details: { model: modelName, index: index.name, key: primaryKey.toString('hex') }, cause: error },
     );
   }
-}
-
-function notUnique(modelName: string, index: string, owner: Buffer, primaryKey: Buffer): RequestException {
-  // The value of a unique entry is a mark, then the key of its record.
-  const keys = [owner.subarray(1).toString('hex'), primaryKey.toString('hex')];
-  return new RequestException(
-    'UNIQUE_VIOLATION',
-    `Two records of ${modelName} have the same values of the unique index ${index}: key bytes ${keys.join(' and ')}.`,
-    { details: { model: modelName, index, keys } },
-  );
 }

@@ -12,6 +12,7 @@ import type { Intent } from '../intent.ts';
 import { isStopping, readIntent } from '../intent.ts';
 import type { FindingSample, IndexSum, RangeRow } from './ledger.ts';
 import { addSamples, interpolate, maxSamplesPerRange, readRange, readRanges, writeRange } from './ledger.ts';
+import type { UniqueDemand } from './name-duplicates.ts';
 import type { RateMeter } from './rate-meter.ts';
 import { createRateMeter } from './rate-meter.ts';
 import type { HeldMigration, ModelMigration } from '../runtime.ts';
@@ -64,6 +65,9 @@ export interface Pass {
   prepare(begin: Buffer, end: Buffer, limit: number, signal: AbortSignal): Promise<PreparedChunk>;
   /** After a chunk that set records aside, and at the end. @throws MigrationException QUARANTINE_FULL */
   checkQuarantine?(): Promise<void>;
+  /** What the next records demand of unique indexes, to name those of a pass that met two alike. Absent: nothing. */
+  readonly demandUnique?:
+    ((begin: Buffer, end: Buffer, limit: number, signal: AbortSignal) => Promise<UniqueDemand>) | undefined;
 }
 
 export type MoveEnd =

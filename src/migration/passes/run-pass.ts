@@ -3,6 +3,7 @@ import type { HeldMigration, ModelMigration } from '../runtime.ts';
 import { maxRangesPerPass, planRanges, readRanges, writeRange } from './ledger.ts';
 import type { MoveEnd, Pass } from './mover.ts';
 import { movePass } from './mover.ts';
+import { withDuplicates } from './name-duplicates.ts';
 
 /** Runs a pass over slices of the key space, from where its ranges stand: a restart finds them. */
 export async function runPass(
@@ -12,7 +13,11 @@ export async function runPass(
   slices: readonly KeyRange[],
 ): Promise<MoveEnd> {
   await ensureRanges(migration, held, pass.name, slices);
-  return movePass(migration, held, pass);
+  try {
+    return await movePass(migration, held, pass);
+  } catch (error) {
+    throw await withDuplicates(migration, held, pass, error);
+  }
 }
 
 /** Plans the ranges of a pass once. */

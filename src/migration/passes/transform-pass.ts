@@ -1,6 +1,5 @@
 import type { TransformAnswer } from '../../../workers/transform.ts';
-import type { GodwitException } from '../../errors.ts';
-import { MigrationException, RequestException } from '../../errors.ts';
+import { MigrationException } from '../../errors.ts';
 import type { Transaction } from '../../kv/kv.ts';
 import type { Transform } from '../../model/transform.ts';
 import { readMutations, packRecords } from '../../records/chunk-format.ts';
@@ -14,12 +13,14 @@ import type {
   TransformSetup,
 } from '../../records/transform-setup.ts';
 import type { Backfill } from '../backfill-spec.ts';
+import { duplicatePair, notUnique } from '../duplicates.ts';
 import type { ChunkRunner } from './chunk-runner.ts';
 import { createChunkRunner } from './chunk-runner.ts';
 import { chunkLimits } from './controller.ts';
 import { readRanges, totalsOf } from './ledger.ts';
 import type { ChunkAddition, Pass, PreparedChunk } from './mover.ts';
 import { nothingAdded } from './mover.ts';
+import type { DemandedRow, UniqueDemand } from './name-duplicates.ts';
 import type { ModelMigration } from '../runtime.ts';
 import { hasModule, inlineTransforms } from './transform-setups.ts';
 
@@ -72,36 +73,48 @@ export function createTransformPass(
     runner: createTransformRunner(migration, setup, inline),
   }));
 
-  const prepare = async (
-    begin: Buffer,
-    end: Buffer,
-    limit: number,
-    signal: AbortSignal,
-  ): Promise<PreparedChunk> => {
+  const read = async (begin: Buffer, end: Buffer, limit: number, signal: AbortSignal) => {
     const source = sources.find(({ prefix }) => begin.subarray(0, prefix.length).equals(prefix));
     if (source === undefined) throw new Error('a range lies in none of the key spaces that hold records');
-    const { setup, runner } = source;
     const { rows, atEnd } = await runtime.database.transact(
       (tx) => getRecords(tx, begin, end, { snapshot: true, limit, targetBytes }),
       { signal, priority: 'batch' },
     );
     const lastKey = rows.at(-1)?.key;
     const run = (failed?: readonly FailedOrdinal[]) =>
-      runner.run(() => ({ records: packRecords(rows, source.prefix.length), failed }), rows.length);
-    let result = rows.length === 0 ? undefined : await run();
+      source.runner.run(() => ({ records: packRecords(rows, source.prefix.length), failed }), rows.length);
+    const result = rows.length === 0 ? undefined : await run();
+    const keyOf = (ordinal: number) => rows[ordinal]?.key.subarray(source.prefix.length) ?? Buffer.alloc(0);
+    return { setup: source.setup, records: rows.length, lastKey, atEnd, keyOf, run, result };
+  };
+
+  const prepare = async (
+    begin: Buffer,
+    end: Buffer,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<PreparedChunk> => {
+    const { setup, keyOf, run, ...first } = await read(begin, end, limit, signal);
+    const { lastKey, atEnd, records } = first;
+    let { result } = first;
     refuseFailures(setup, result);
     return {
       lastKey,
       atEnd,
-      records: rows.length,
+      records,
       mutations: result?.mutationCount ?? 0,
       bytes: result?.mutationBytes ?? 0,
       async apply(tx): Promise<ChunkAddition> {
         const failed: FailedOrdinal[] = [];
         while (result !== undefined) {
           const taken = await takenRows(tx, result, setup);
-          if (taken.length === 0) break;
-          failed.push(...taken);
+          const [refused] = taken;
+          if (refused === undefined) break;
+          if (setup.onPoison === 'fail' && refused.unique !== undefined) {
+            const { index, owner } = refused.unique;
+            throw notUnique(setup.modelName, [duplicatePair(index, owner, keyOf(refused.ordinal))]);
+          }
+          failed.push(...taken.map(({ ordinal, code, message }) => ({ ordinal, code, message })));
           result = await run(failed);
           refuseFailures(setup, result);
         }
@@ -112,11 +125,28 @@ export function createTransformPass(
     };
   };
 
+  const demandUnique = async (
+    begin: Buffer,
+    end: Buffer,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<UniqueDemand> => {
+    const { setup, records, lastKey, atEnd, keyOf, result } = await read(begin, end, limit, signal);
+    const rows: DemandedRow[] = [];
+    for (const mutation of result === undefined ? [] : readMutations(result.mutations)) {
+      const index = mutation.op === 'setIfAbsent' ? indexNameOf(setup, mutation.key) : undefined;
+      if (mutation.op !== 'setIfAbsent' || index === undefined) continue;
+      rows.push({ index, entry: mutation, recordKey: keyOf(mutation.ordinal) });
+    }
+    return { rows, records, lastKey, atEnd };
+  };
+
   return {
     name: 'backfill',
     touches: true,
     readsAhead: true,
     prepare,
+    demandUnique,
     async checkQuarantine() {
       const rows = await runtime.database.transact((tx) =>
         readRanges(tx, model.keys, 'backfill', { snapshot: true }),
@@ -140,15 +170,16 @@ function write(tx: Transaction, result: ChunkResult): void {
   }
 }
 
+/** A record that one of its rows is refused for; with whose it is, where that is one of a unique index. */
+interface TakenRow extends FailedOrdinal {
+  readonly unique?: { readonly index: string; readonly owner: Uint8Array };
+}
+
 /** Records whose row, which only one record may have, is another one's: in the database, or within the chunk. */
-async function takenRows(
-  tx: Transaction,
-  result: ChunkResult,
-  setup: TransformSetup,
-): Promise<FailedOrdinal[]> {
+async function takenRows(tx: Transaction, result: ChunkResult, setup: TransformSetup): Promise<TakenRow[]> {
   const targetPrefix = Buffer.from(setup.targetPrefix);
   const seen = new Map<string, Buffer>();
-  const failed = new Map<number, FailedOrdinal>();
+  const failed = new Map<number, TakenRow>();
   for (const mutation of readMutations(result.mutations)) {
     if (mutation.op !== 'setIfAbsent') continue;
     const { ordinal, key, value } = mutation;
@@ -158,7 +189,7 @@ async function takenRows(
     // The value of a unique entry is the key of its record: an equal one is its own. Equal records are two.
     if (before === undefined || (!isRecord && !seen.has(name) && before.equals(value))) seen.set(name, value);
     else
-      failed.set(ordinal, isRecord ? duplicateKey(setup, ordinal) : notUnique(setup, ordinal, key, before));
+      failed.set(ordinal, isRecord ? duplicateKey(setup, ordinal) : takenEntry(setup, ordinal, key, before));
   }
   return [...failed.values()];
 }
@@ -167,18 +198,16 @@ function duplicateKey({ modelName }: TransformSetup, ordinal: number): FailedOrd
   return { ordinal, code: 'DUPLICATE_KEY', message: `Another record of ${modelName} has the same new key.` };
 }
 
-function notUnique(
-  { modelName, indexes }: TransformSetup,
-  ordinal: number,
-  entry: Buffer,
-  owner: Buffer,
-): FailedOrdinal {
-  const index =
-    indexes.find(({ prefix }) => entry.subarray(0, prefix.length).equals(prefix))?.index.name ?? '';
+function takenEntry(setup: TransformSetup, ordinal: number, entry: Buffer, value: Buffer): TakenRow {
+  const index = indexNameOf(setup, entry) ?? '';
   // A mark precedes the key.
-  const key = owner.subarray(1).toString('hex');
-  const message = `The record of ${modelName} with key bytes ${key} has the same values of the unique index ${index}.`;
-  return { ordinal, code: 'UNIQUE_VIOLATION', message };
+  const owner = value.subarray(1);
+  const message = `The record of ${setup.modelName} with key bytes ${owner.toString('hex')} has the same values of the unique index ${index}.`;
+  return { ordinal, code: 'UNIQUE_VIOLATION', message, unique: { index, owner } };
+}
+
+function indexNameOf({ indexes }: TransformSetup, entry: Buffer): string | undefined {
+  return indexes.find(({ prefix }) => entry.subarray(0, prefix.length).equals(prefix))?.index.name;
 }
 
 function refuseFailures(setup: TransformSetup, result: ChunkResult | undefined): void {
@@ -187,11 +216,10 @@ function refuseFailures(setup: TransformSetup, result: ChunkResult | undefined):
   throw poisonError(setup, first, result?.failures.length ?? 1);
 }
 
-function poisonError(setup: TransformSetup, failure: ChunkFailure, failures: number): GodwitException {
+function poisonError(setup: TransformSetup, failure: ChunkFailure, failures: number): MigrationException {
   const key = Buffer.from(failure.keyBytes).toString('hex');
   const message = `${setup.modelName}, record with key bytes ${key}: ${failure.message}`;
   const details = { model: setup.modelName, key, code: failure.code, failuresInChunk: failures };
-  if (failure.code === 'UNIQUE_VIOLATION') return new RequestException(failure.code, message, { details });
   const code =
     failure.code in poisonCodes ? (failure.code as keyof typeof poisonCodes) : 'TRANSFORM_REJECTED';
   return new MigrationException(code, message, { details });
