@@ -219,6 +219,12 @@ export const limits = {
       source: 'cleared from the audit log by one transaction, which reads them: 5 MB at most',
       beyond: 'cleared by the next transaction',
     },
+    searchedEvents: {
+      value: 100,
+      unit: 'events',
+      source: 'the latest of a model, after an unknown result: no more happens to it between two attempts',
+      beyond: 'the event is kept once more',
+    },
     waitingEvents: {
       value: 1_000,
       unit: 'events',

@@ -83,8 +83,8 @@ export function persistAuditEvent(
   tx.atomicOp('add', keys.auditCount, integer(1));
 }
 
-/** Looked through after an unknown result: no more happens to one model between two attempts. */
-const recentEvents = 100;
+/** Looked through after an unknown result. */
+const recentEvents = limits.store.searchedEvents.value;
 
 /** Whether an event was kept in an attempt of which nobody knew how it ended. */
 export async function hasAuditEvent(

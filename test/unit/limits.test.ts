@@ -99,6 +99,12 @@ const shownBy: Readonly<Record<string, readonly [at: Shown, past?: Shown]>> = {
       'clears as many events as it may in one transaction, and one more in the next',
     ],
   ],
+  'store.searchedEvents': [
+    [
+      'unit/migration/audit-log.test.ts',
+      'finds an event again among as many as it looks through, and not where there is one more behind it',
+    ],
+  ],
   'store.waitingEvents': [[runtime, 'finds as many as are kept, and one more costs it the oldest']],
   'store.retryAfterMs': [[requests, 'sends callers away for as long as it may, and not for longer']],
 

@@ -2,7 +2,12 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { openMemoryDatabase } from '../../../src/kv/memory/open.ts';
 import { limits } from '../../../src/limits.ts';
 import type { MigrationAuditEvent } from '../../../src/migration/audit.ts';
-import { persistAuditEvent, readAuditEvents, trimAuditEvents } from '../../../src/migration/audit.ts';
+import {
+  hasAuditEvent,
+  persistAuditEvent,
+  readAuditEvents,
+  trimAuditEvents,
+} from '../../../src/migration/audit.ts';
 import { integerOf } from '../../../src/migration/counters.ts';
 import { createStoreKeys, rangeOf } from '../../../src/records/keys.ts';
 import { countTransactions } from '../../rig/counting-database.ts';
@@ -60,6 +65,15 @@ describe('an audit log', () => {
     expect(await counting.during(() => trimAuditEvents(counting, fuller.keys, 4))).toBe(2);
     expect(await fuller.attempts()).toEqual([most + 1, most + 2, most + 3, most + 4]);
     expect(await fuller.sizes()).toEqual([4, 4]);
+  });
+
+  it('finds an event again among as many as it looks through, and not where there is one more behind it', async () => {
+    const most = limits.store.searchedEvents.value;
+    const { keys } = await createLog('searched', most + 1);
+    const finds = (attempt: number) => memory.transact((tx) => hasAuditEvent(tx, keys, event(attempt)));
+    expect(await finds(most)).toBe(true);
+    expect(await finds(1)).toBe(true);
+    expect(await finds(0)).toBe(false);
   });
 
   it('that is short enough is left alone, at the price of one read', async () => {
