@@ -311,7 +311,8 @@ export const limits = {
     lookedUpBytes: {
       value: 4_000_000,
       unit: 'bytes',
-      source: 'records that index entries lead to, read by one transaction: far below its 5 s',
+      source:
+        'records that index entries lead to, read by one transaction: four of the largest, far below its 5 s',
       beyond: 'the chunk ends with the entries that were looked up',
     },
     namedRows: {

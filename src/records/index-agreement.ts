@@ -9,7 +9,7 @@ import type { MaintainedIndex } from './maintained-index.ts';
 import { createMaintainedIndexes } from './maintained-index.ts';
 import type { RecordCodec } from './record-codec.ts';
 import { createRecordCodec } from './record-codec.ts';
-import { getRecord } from './record-rows.ts';
+import { maxPartBytes, sizeUpTo, withOtherParts } from './record-rows.ts';
 
 /** A record, or one of its entries in an index, that is not as it should be. Never has a value of either. */
 export interface Disagreement {
@@ -45,6 +45,15 @@ export interface IndexAgreement {
 const rowsAtOnce = limits.migration.lookedUpRows.value;
 /** Of records that entries lead to, in one transaction. */
 const maxBytes = limits.migration.lookedUpBytes.value;
+/** As many of the largest records as these are. */
+const firstRows = Math.floor(maxBytes / limits.records.recordBytes.value);
+
+interface Followed {
+  readonly entry: KeyValue;
+  readonly primaryKey: Uint8Array;
+  readonly recordKey: Buffer;
+  readonly first: Buffer | undefined;
+}
 
 export interface IndexAgreementOptions {
   readonly data: DefinitionData;
@@ -81,30 +90,35 @@ export function createIndexAgreement(options: IndexAgreementOptions): IndexAgree
     return found;
   };
 
+  /** A row of an index, and the first row of the record that it leads to. */
+  const follow = async (tx: Transaction, index: MaintainedIndex, entry: KeyValue): Promise<Followed> => {
+    const primaryKey = primaryKeyOf(index, entry.key, entry.value);
+    const recordKey = Buffer.concat([recordsPrefix, primaryKey]);
+    const first = primaryKey.length === 0 ? undefined : await tx.get(recordKey, { snapshot: true });
+    return { entry, primaryKey, recordKey, first };
+  };
+
   const ofEntry = async (
     tx: Transaction,
     index: MaintainedIndex,
-    { key, value }: KeyValue,
-  ): Promise<{ readonly found: Disagreement | undefined; readonly bytes: number }> => {
-    const primaryKey = primaryKeyOf(index, key, value);
+    { entry, primaryKey, recordKey, first }: Followed,
+  ): Promise<Disagreement | undefined> => {
     const unexpected = (problem: string): Disagreement => ({
       kind: 'unexpected',
       indexId: index.indexId,
       primaryKey,
       problem,
     });
-    if (primaryKey.length === 0) return { found: unexpected('an entry that leads nowhere'), bytes: 0 };
-    const recordKey = Buffer.concat([recordsPrefix, primaryKey]);
-    const record = await getRecord(tx, recordKey, { snapshot: true });
-    if (record === undefined) return { found: unexpected('there is no such record'), bytes: 0 };
+    if (primaryKey.length === 0) return unexpected('an entry that leads nowhere');
+    if (first === undefined) return unexpected('there is no such record');
+    const record = await withOtherParts(tx, recordKey, first, { snapshot: true });
     const demanded = demandedBy(codec, [index], record, Buffer.from(primaryKey));
-    const bytes = record.length;
     // What cannot be read is a finding of the record.
-    if (typeof demanded === 'string') return { found: undefined, bytes };
+    if (typeof demanded === 'string') return undefined;
     const isDemanded = demanded.some(({ entries }) =>
-      entries.some((entry) => entry.key.equals(key) && entry.value.equals(value)),
+      entries.some(({ key, value }) => key.equals(entry.key) && value.equals(entry.value)),
     );
-    return { found: isDemanded ? undefined : unexpected('the record has other values'), bytes };
+    return isDemanded ? undefined : unexpected('the record has other values');
   };
 
   return {
@@ -122,14 +136,26 @@ export function createIndexAgreement(options: IndexAgreementOptions): IndexAgree
       if (index === undefined) return { found: [], rows: entries.length, counts: new Map() };
       const found: Disagreement[] = [];
       let rows = 0;
-      for (let bytes = 0; rows < entries.length && bytes < maxBytes; rows += rowsAtOnce) {
-        const some = entries.slice(rows, rows + rowsAtOnce);
-        for (const one of await Promise.all(some.map((entry) => ofEntry(tx, index, entry)))) {
-          bytes += one.bytes;
-          if (one.found !== undefined) found.push(one.found);
-        }
+      let bytesLeft = maxBytes;
+      // The first few fit whatever their records have. Those behind them are as many as is likely.
+      for (let most = firstRows; rows < entries.length && most > 0;) {
+        const some = entries.slice(rows, rows + most);
+        const followed = await Promise.all(some.map((entry) => follow(tx, index, entry)));
+        for (const { first } of followed) bytesLeft -= first?.length ?? 0;
+        const end = followed.findIndex(({ first }) => {
+          const rest = first === undefined ? 0 : sizeUpTo(first) - first.length;
+          if (rest > bytesLeft) return true;
+          bytesLeft -= rest;
+          return false;
+        });
+        const fitting = end === -1 ? followed : followed.slice(0, end);
+        const looked = await Promise.all(fitting.map((one) => ofEntry(tx, index, one)));
+        found.push(...looked.filter((one) => one !== undefined));
+        rows += fitting.length;
+        if (end !== -1) break;
+        const likely = Math.max(maxPartBytes, (maxBytes - bytesLeft) / rows);
+        most = Math.min(rowsAtOnce, 2 * most, Math.floor(bytesLeft / likely));
       }
-      rows = Math.min(rows, entries.length);
       return { found, rows, counts: new Map([[index.indexId, rows]]) };
     },
   };

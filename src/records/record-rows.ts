@@ -56,7 +56,14 @@ export async function getRecord(
   return first === undefined ? undefined : withOtherParts(tx, key, first, options);
 }
 
-async function withOtherParts(
+/** How much a record is at most, of which the first row was read. */
+export function sizeUpTo(first: Uint8Array): number {
+  const parts = partCountOf(first);
+  return parts === 1 ? first.length : parts * maxPartBytes;
+}
+
+/** A record whole, of which the first row was read. */
+export async function withOtherParts(
   tx: Transaction,
   key: Buffer,
   first: Buffer,

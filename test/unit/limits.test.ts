@@ -133,7 +133,7 @@ const shownBy: Readonly<Record<string, readonly [at: Shown, past?: Shown]>> = {
   'migration.lookedUpBytes': [
     [
       verification,
-      'ends with the rows that fill its bytes; with a byte less, those side by side behind them come too',
+      'ends with the row that fills its bytes; where a byte less is left, that one comes with the next look',
     ],
   ],
   'migration.namedRows': [

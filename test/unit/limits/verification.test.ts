@@ -11,7 +11,7 @@ import { readVerification, writeVerification } from '../../../src/migration/veri
 import { createIndexAgreement } from '../../../src/records/index-agreement.ts';
 import { createIndexEncoder } from '../../../src/records/index-entries.ts';
 import { createKeyCodec } from '../../../src/records/key-codec.ts';
-import { createStoreKeys } from '../../../src/records/keys.ts';
+import { createStoreKeys, rangeOf } from '../../../src/records/keys.ts';
 import { createRecordCodec } from '../../../src/records/record-codec.ts';
 import { setRecord } from '../../../src/records/record-rows.ts';
 import { definition, index } from '../records/definition.ts';
@@ -120,7 +120,9 @@ describe('looking up', () => {
 
   it('takes as many rows side by side as it may, and one more after them', async () => {
     const { value } = limits.migration.lookedUpRows;
-    const { database, entries } = await fill(Array.from({ length: value + 1 }, () => 0));
+    const { database } = await fill(Array.from({ length: value + 1 }, () => 0));
+    const { begin, end } = rangeOf(keys.records(1));
+    const records = await database.transact((tx) => tx.getRangeAll(begin, end));
     const sideBySide = async (count: number) => {
       let now = 0;
       let most = 0;
@@ -134,9 +136,9 @@ describe('looking up', () => {
             return found;
           },
         });
-        return agreement.ofEntries(watched, entries.slice(0, count));
+        return agreement.ofRecords(watched, records.slice(0, count));
       });
-      expect(looked).toMatchObject({ rows: count, found: [] });
+      expect(looked.rows).toBe(count);
       return most;
     };
     expect(await sideBySide(value - 1)).toBe(value - 1);
@@ -145,20 +147,55 @@ describe('looking up', () => {
     await database.close();
   });
 
-  it('ends with the rows that fill its bytes; with a byte less, those side by side behind them come too', async () => {
-    const { lookedUpRows, lookedUpBytes } = limits.migration;
-    const rowsWith = async (bytes: number) => {
-      const large = Math.floor(lookedUpBytes.value / 8);
-      const sizes = Array.from({ length: lookedUpRows.value }, (_, n) =>
-        n < 7 ? large : n === 7 ? bytes - 7 * large - 100 * 92 : 100,
-      );
-      const { database, entries } = await fill([...sizes, 0]);
-      const { rows } = await database.transact((tx) => agreement.ofEntries(tx, entries));
-      await database.close();
-      return rows;
-    };
-    expect(await rowsWith(lookedUpBytes.value)).toBe(lookedUpRows.value);
-    expect(await rowsWith(lookedUpBytes.value - 1)).toBe(lookedUpRows.value + 1);
+  /** How many entries it looks up whose records are so large, and how much it reads of these. */
+  const lookUp = async (sizes: readonly number[]) => {
+    const { database, entries } = await fill(sizes);
+    let bytes = 0;
+    const { rows } = await database.transact((tx) => {
+      const counting = overriding(tx, {
+        async get(...given) {
+          const found = await tx.get(...given);
+          bytes += found?.length ?? 0;
+          return found;
+        },
+        async getRangeAll(...given) {
+          const found = await tx.getRangeAll(...given);
+          bytes += found.reduce((sum, { value }) => sum + value.length, 0);
+          return found;
+        },
+      });
+      return agreement.ofEntries(counting, entries);
+    });
+    await database.close();
+    return { rows, bytes };
+  };
+
+  it('ends with the row that fills its bytes; where a byte less is left, that one comes with the next look', async () => {
+    const { partBytes } = limits.records;
+    const { value } = limits.migration.lookedUpBytes;
+    const full = Math.floor(value / partBytes.value) - 1;
+    const before = (bytes: number) => [
+      ...Array.from({ length: full }, () => partBytes.value),
+      bytes - full * partBytes.value,
+    ];
+    const rest = value - partBytes.value;
+    expect(await lookUp([...before(rest), partBytes.value, 100])).toEqual({ rows: full + 2, bytes: value });
+    expect((await lookUp([...before(rest + 1), partBytes.value, 100])).rows).toBe(full + 1);
+  });
+
+  it.each([
+    ['as large as they may be', () => limits.records.recordBytes.value],
+    [
+      'as large as they may be, behind small ones',
+      (n: number) => (n < 90 ? 100 : limits.records.recordBytes.value),
+    ],
+    ['now large, now small', (n: number) => (n % 3 === 0 ? limits.records.recordBytes.value : 100)],
+  ])('reads no more than its bytes where records are %s', async (_what, sizeOf) => {
+    const { value } = limits.migration.lookedUpBytes;
+    const { rows, bytes } = await lookUp(Array.from({ length: 120 }, (_, n) => sizeOf(n)));
+    expect(bytes).toBeLessThanOrEqual(value);
+    expect(rows).toBeGreaterThanOrEqual(3);
+    expect(rows).toBeLessThan(120);
   });
 });
 
