@@ -12,10 +12,10 @@ export interface RequestOptions {
 /** Names of a model's indexes. */
 export type IndexName<M extends AnyModel> = M['indexes'][number]['name'];
 
-/** What stands in an index for a value of a record: of a list, one of its elements. */
+/** What stands in an index for a value of a record: of a list or set, one of its elements. */
 export type SoughtValue<Value> = Value extends Uint8Array
   ? Value
-  : Value extends readonly (infer Element)[]
+  : Value extends readonly (infer Element)[] | ReadonlySet<infer Element>
     ? Element
     : Value;
 
@@ -29,10 +29,10 @@ export interface SoughtRange<Value = unknown> {
 
 /** Which records, in which order: by key, or by an index. */
 export interface ModelQuery<M extends AnyModel> extends RequestOptions {
-  /** An index. Default: by key. A record whose list is indexed comes once for each of its elements that fit. */
+  /** An index. Default: by key. A record whose list or set is indexed comes once for each of its elements that fit. */
   readonly by?: IndexName<M> | undefined;
   /**
-   * Values of the first properties of the index, or of the key; of a list one element. A property that is there with
+   * Values of the first properties of the index, or of the key; of a list or set one element. A property that is there with
    * the value `undefined` looks for records without it. Default: all records.
    */
   readonly where?:

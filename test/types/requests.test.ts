@@ -1,5 +1,5 @@
 import { describe, expectTypeOf, it } from 'vitest';
-import { defineModel, float64, int64, list, string } from '../../src/model/index.ts';
+import { defineModel, float64, int64, list, set, string } from '../../src/model/index.ts';
 import type { ModelStore } from '../../src/store/model-store.ts';
 import type { Scan } from '../../src/store/model-query.ts';
 
@@ -12,6 +12,7 @@ const City = defineModel({
     id: int64({ number: 2, required: true }),
     latitude: float64({ number: 3 }),
     tags: list({ number: 4, of: string() }),
+    codes: set({ number: 5, of: int64() }),
   },
   indexes: [{ name: 'byTag', on: ['tags'] }],
 });
@@ -21,6 +22,7 @@ type City = {
   id: bigint;
   latitude?: number | undefined;
   tags?: readonly string[] | undefined;
+  codes?: ReadonlySet<bigint> | undefined;
 };
 type Query = NonNullable<Parameters<Cities['scan']>[0]>;
 
@@ -33,8 +35,9 @@ describe('the types of requests', () => {
     expectTypeOf<NonNullable<Query['by']>>().toEqualTypeOf<'byTag'>();
   });
 
-  it('look for an element where the property is a list', () => {
+  it('look for an element where the property is a list or a set', () => {
     expectTypeOf<NonNullable<Query['where']>['tags']>().toEqualTypeOf<string | undefined>();
+    expectTypeOf<NonNullable<Query['where']>['codes']>().toEqualTypeOf<bigint | undefined>();
     expectTypeOf<NonNullable<Query['where']>['latitude']>().toEqualTypeOf<number | undefined>();
   });
 
