@@ -1,13 +1,19 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { backfill } from '../../src/migration/backfill-spec.ts';
 import {
+  bytes,
+  date,
+  decimal,
   defineEmbedded,
   defineModel,
   embedded,
   int32,
+  int64,
   list,
   map,
+  set,
   string,
+  timestamp,
   union,
 } from '../../src/model/index.ts';
 import type { MigrationRig } from '../rig/migration.ts';
@@ -242,6 +248,98 @@ describe('what an older program does not know', () => {
       many: [bare],
       named: new Map([['a', bare]]),
       either: { case: 'place', value: bare },
+    });
+  });
+});
+
+describe('a set, a list or a map', () => {
+  const known = {
+    labels: set({ number: 2, of: string() }),
+    visits: list({ number: 3, of: timestamp() }),
+    prices: map({ number: 4, key: string(), of: int64() }),
+  };
+  const byLabel = { name: 'byLabel', on: ['labels'] } as const;
+  const Plain = defineModel({
+    name: 'Shop',
+    version: '1.0',
+    key: ['id'],
+    properties: { id, ...known },
+    indexes: [byLabel],
+  });
+  /** As many again, of types that are stored in various ways, and an index over one of them. */
+  const Rich = defineModel({
+    name: 'Shop',
+    version: '1.1',
+    key: ['id'],
+    properties: {
+      id,
+      ...known,
+      codes: set({ number: 5, of: int64() }),
+      seals: set({ number: 6, of: bytes() }),
+      holidays: list({ number: 7, of: date() }),
+      stock: map({ number: 8, key: int32(), of: decimal({ precision: 9, scale: 2 }) }),
+      rooms: map({ number: 9, key: string(), of: list({ of: set({ of: string() }) }) }),
+    },
+    indexes: [byLabel, { name: 'byCode', on: ['codes'] }],
+  });
+  const unknown = {
+    codes: new Set([-(2n ** 63n), 7n, 2n ** 40n]),
+    seals: new Set([Uint8Array.of(), Uint8Array.of(0, 255)]),
+    holidays: ['2024-02-29', '2025-12-25'],
+    stock: new Map([
+      [-1, '0.50'],
+      [3, '1234567.89'],
+    ]),
+    rooms: new Map([['up', [new Set(['a', 'b']), new Set<string>()]]]),
+  };
+  const shop = {
+    id: 's',
+    labels: new Set(['old', 'town']),
+    visits: [new Date(0), new Date(1_700_000_000_000)],
+    prices: new Map([['tea', 3n]]),
+    ...unknown,
+  };
+
+  async function bothOnOneShop() {
+    const older = await rig.open({ 1: Plain });
+    const newer = await rig.open({ 1: Rich });
+    await newer.model(Rich).put(shop as never);
+    const now = async () => {
+      const indexes = await rig.indexes(1, Rich);
+      expect(indexes.map(({ name }) => name).toSorted()).toEqual(['byCode', 'byLabel']);
+      for (const { expected, actual } of indexes) expect(actual).toEqual(expected);
+      return newer.model(Rich).get('s');
+    };
+    return { shops: older.model(Plain), now };
+  }
+
+  it('that an older program does not know survives its change and its put', async () => {
+    const { shops, now } = await bothOnOneShop();
+    await shops.change('s', { prices: new Map([['tea', 4n]]) });
+    expect(await now()).toEqual({ ...shop, prices: new Map([['tea', 4n]]) });
+    await shops.put((await shops.get('s')) as never);
+    expect(await now()).toEqual({ ...shop, prices: new Map([['tea', 4n]]) });
+    // An object of its own, which leaves out what it knows as well.
+    await shops.put({ id: 's' });
+    expect(await now()).toEqual({ ...shop, labels: undefined, visits: undefined, prices: undefined });
+  });
+
+  it('that it knows is read and written as what it is', async () => {
+    const { shops, now } = await bothOnOneShop();
+    const read = await shops.get('s');
+    expect(read).toEqual({ id: 's', labels: shop.labels, visits: shop.visits, prices: shop.prices });
+    const changed = {
+      labels: new Set([...(read?.labels ?? []), 'new']),
+      visits: [...(read?.visits ?? []), new Date(1)],
+      prices: new Map([...(read?.prices ?? []), ['jam', 9n]]),
+    };
+    await shops.change('s', changed);
+    expect(await now()).toEqual({ ...shop, ...changed });
+    await shops.put({ id: 's', ...changed, labels: new Set(['alone']) });
+    expect(await now()).toEqual({ ...shop, ...changed, labels: new Set(['alone']) });
+    expect(await shops.count({ by: 'byLabel', where: { labels: 'alone' } })).toBe(1);
+    await expect(shops.change('s', { labels: ['alone'] as never })).rejects.toMatchObject({
+      code: 'RECORD_INVALID',
     });
   });
 });
