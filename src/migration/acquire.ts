@@ -6,11 +6,11 @@ import { fenceFormat } from '../records/fence.ts';
 import type { MigrationAuditEvent } from './audit.ts';
 import { transformHash } from './backfill-spec.ts';
 import { closeGate } from './close-gate.ts';
-import { isBackfill } from './handlers.ts';
+import { hasHandler, isBackfill } from './handlers.ts';
 import type { LeaseGrant, LeaseHandle, LeaseRefused } from './lease.ts';
 import { clearRanges } from './passes/ledger.ts';
 import type { ModelPlan, StoredModel } from './plan.ts';
-import { planModel, readStoredModel } from './plan.ts';
+import { isBegunInOnePass, planModel, readStoredModel } from './plan.ts';
 import { refuseMissingHandlers, refuseMissingStep, refuseMixedRecords } from './preflight.ts';
 import type { HeldMigration, ModelMigration } from './runtime.ts';
 import type { MigrationState, PlannedIndex } from './state.ts';
@@ -121,6 +121,9 @@ async function prepareOwnership(
   if (halt !== undefined) return { type: 'halted', as: halt };
   // What was there when the store was opened may have changed: other handlers are needed now, and there may be none.
   if (plan.type === 'migrate') {
+    if (!hasHandler(migration.handlers) && isBegunInOnePass(stored, plan.target)) {
+      return { type: 'halted', as: 'failed', error: stepsChanged(migration, plan.migrationId) };
+    }
     refuseMissingStep(migration.configured, stored);
     refuseMissingHandlers([{ target: plan.target, handlers: migration.handlers, reasons: plan.reasons }]);
   }
@@ -242,6 +245,15 @@ function transformChanged({ model }: ModelMigration, runningMigrationId: string)
     `${model.name} is half-way through ${runningMigrationId}, begun with another transform than this program has. ` +
       'Let the program that began it finish, or call resumeMigration from this one to go on with its transform; ' +
       'resetMigration begins anew.',
+    { details: { modelId: model.id, modelName: model.name, runningMigrationId } },
+  );
+}
+
+function stepsChanged({ model }: ModelMigration, runningMigrationId: string): MigrationException {
+  return new MigrationException(
+    'MIGRATION_TARGET_CHANGED',
+    `${model.name} is half-way through ${runningMigrationId}, begun in one pass over steps that this program cannot ` +
+      'take together. Let the program that began it finish, or call resetMigration from this one.',
     { details: { modelId: model.id, modelName: model.name, runningMigrationId } },
   );
 }

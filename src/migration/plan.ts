@@ -73,8 +73,8 @@ function nextTarget({ fence, current, definitions }: StoredModel, model: Configu
   if (begun !== undefined || half === model.hash) return begun ?? model;
   const path = pathTo(model, current.version);
   const [first] = path ?? [];
-  if (path === undefined || first === undefined || isComposed(path)) return model;
-  return first.model;
+  if (path === undefined || first === undefined) return model;
+  return canBeComposed(path) && path.every(({ composes }) => composes) ? model : first.model;
 }
 
 /** The steps from a version to the configured one, in order; undefined where one is missing. */
@@ -90,9 +90,18 @@ export function pathTo(model: ConfiguredModel, version: string): readonly Config
   return path;
 }
 
-/** Whether these steps are taken in one pass over the records. */
-export function isComposed(path: readonly ConfiguredStep[]): boolean {
+/** Whether these steps can be taken in one pass over the records. */
+export function canBeComposed(path: readonly ConfiguredStep[]): boolean {
   return path.length > 1 && path.every(({ isComposable }) => isComposable);
+}
+
+/** Whether a migration is under way that takes several steps to the configured definition in one pass. */
+export function isBegunInOnePass(
+  { fence, current, definitions }: StoredModel,
+  model: ConfiguredModel,
+): boolean {
+  const half = fence.target === null ? undefined : definitions.get(fence.target.schemaId)?.hash;
+  return half === model.hash && (pathTo(model, current.version)?.length ?? 0) > 1;
 }
 
 function planTarget(stored: StoredModel | undefined, model: ConfiguredModel): ModelPlan {

@@ -39,8 +39,10 @@ export interface ConfiguredStep {
   readonly from: string;
   /** What it is brought to; of the last step the configured model itself. */
   readonly model: ConfiguredModel;
-  /** Whether it may be taken together with its neighbours, in one pass over the records. */
+  /** Whether it can be taken together with its neighbours, in one pass over the records. */
   readonly isComposable: boolean;
+  /** Whether it shall, where it can: what was begun in one pass is finished so in any case. */
+  readonly composes: boolean;
 }
 
 /** A record that has been validated. */

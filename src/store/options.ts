@@ -83,7 +83,10 @@ export interface StoreOptions<Models extends AnyModels = AnyModels> {
   /** Ways from older versions to the configured ones, step by step, per model. Default none: in one step. */
   readonly migrations?:
     { readonly [Name in ModelNames<Models>]?: readonly MigrationStep[] | undefined } | undefined;
-  /** Whether steps that are `backfill` alone are taken together, each record moved once. Default true. */
+  /**
+   * Whether steps that are `backfill` alone are taken together, each record moved once. Default true. What was begun one
+   * way is finished that way.
+   */
   readonly composeMigrationSteps?: boolean | undefined;
 
   /** How often a phase is tried before the migration fails. Default: no limit. */

@@ -3,7 +3,7 @@ import type { Backfill } from '../migration/backfill-spec.ts';
 import { areComposable, composeBackfills, runInOnePlace } from '../migration/backfill-spec.ts';
 import type { MigrationHandlers } from '../migration/handlers.ts';
 import { isBackfill } from '../migration/handlers.ts';
-import { isComposed, pathTo } from '../migration/plan.ts';
+import { canBeComposed, pathTo } from '../migration/plan.ts';
 import type { MigrationStep } from '../migration/step-spec.ts';
 import { hashOf } from '../model/canonical.ts';
 import { definitionData } from '../model/normalize.ts';
@@ -66,7 +66,10 @@ export function createVersionChains(
     handlersFor(model, target, fromVersion) {
       const steps = chains.get(model)?.steps ?? [];
       const path = pathTo(model, fromVersion);
-      if (path !== undefined && target === model && isComposed(path)) return composedHandlers(path, steps);
+      // Such a way leads there at once only where it is taken in one pass, or was begun so.
+      if (path !== undefined && target === model && canBeComposed(path)) {
+        return composedHandlers(path, steps);
+      }
       return steps.find((step) => step.model === target && step.from === fromVersion)?.handlers;
     },
     backfillFrom(model, fromVersion) {
@@ -116,7 +119,8 @@ function createChain(
     steps: steps.map((step) => ({
       from: step.from,
       model: modelOf(step),
-      isComposable: compose && isBackfillAlone(step.handlers) && isComposableWithAll(step.handlers, steps),
+      isComposable: isBackfillAlone(step.handlers) && isComposableWithAll(step.handlers, steps),
+      composes: compose,
       handlers: step.handlers,
     })),
   };

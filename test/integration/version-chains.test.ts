@@ -178,6 +178,68 @@ describe('a chain of versions', () => {
     expect(shortIds()).toEqual(steps);
   });
 
+  it.each([
+    ['in one pass, by a program that takes it step by step', true, 'PhaseStarted'],
+    ['in one pass, by a program that takes it step by step', true, 'PhaseCompleted'],
+    ['step by step, by a program that takes it in one pass', false, 'PhaseStarted'],
+    ['step by step, by a program that takes it in one pass', false, 'PhaseCompleted'],
+  ] as const)('is finished the way it was begun: %s (%#)', async (_name, compose, type) => {
+    const migrations = chain(first, second);
+    await rig.openUntil(
+      { 1: NoteV3 },
+      { migrations, composeMigrationSteps: compose },
+      (event) => event.phase === 'Backfill' && event.type === type,
+    );
+    await expectMoved(await open({ migrations, composeMigrationSteps: !compose }));
+    expect(shortIds()).toEqual(compose ? ['Note:1.0->3.0'] : ['Note:1.0->2.0', 'Note:2.0->3.0']);
+  });
+
+  describe('that is half-way through in one pass', () => {
+    const careful = step('2.0', '3.0', {
+      migrationHandler: backfill({ transform: toV3 }),
+      migrationVerifyHandler: succeed,
+    });
+    const inSteps = { migrations: chain(first, careful) };
+    const half = async (type: 'PhaseStarted' | 'PhaseCompleted') => {
+      await rig.openUntil(
+        { 1: NoteV3 },
+        { migrations: chain(first, second) },
+        (event) => event.phase === 'Backfill' && event.type === type,
+      );
+      rig.events.length = 0;
+    };
+
+    it('is refused by a program that cannot take its steps so, in words that name the ways out', async () => {
+      await half('PhaseCompleted');
+      const before = await rig.dump();
+      const refused: unknown = await open(inSteps).catch((error: unknown) => error);
+      expect(refused).toMatchObject({ code: 'MIGRATION_TARGET_CHANGED' });
+      const { message } = refused as Error;
+      expect(message).toContain('Note:1.0->3.0#');
+      expect(message).toContain('one pass');
+      expect(message).toContain('resetMigration');
+      expect(await rig.dump()).toEqual(before);
+      // The program that began it goes on.
+      await expectMoved(await open());
+      expect(shortIds()).toEqual(['Note:1.0->3.0']);
+    });
+
+    it('is reset by such a program, which then takes it step by step where no record was moved', async () => {
+      await half('PhaseStarted');
+      const store = await open({ ...inSteps, continueMigrationsInBackground: true });
+      const { state, lastError, blocking } = await store.migrationStatus(1);
+      expect({ state, code: lastError?.code, blocking }).toEqual({
+        state: 'Failed',
+        code: 'MIGRATION_TARGET_CHANGED',
+        blocking: true,
+      });
+      await rig.settle(store.resetMigration(1));
+      await rig.settle(store.awaitMigration(1));
+      await expectMoved(store);
+      expect(shortIds()).toEqual(['Note:1.0->2.0', 'Note:2.0->3.0']);
+    });
+  });
+
   it('runs modules of several steps on a thread, one after another', async () => {
     const directory = createTemporaryDirectory('chain');
     const moduleOf = (name: string, from: string, to: string, body: string) => {
