@@ -5,10 +5,13 @@ import type { Difference } from './difference.ts';
 /**
  * Compares indexes, and answers the names of those whose entries have to be written anew: new ones, ones that changed,
  * and ones over a property whose encoding changed.
+ *
+ * @param building names of stored indexes that are not complete
  */
 export function compareIndexes(
   stored: DefinitionData,
   configured: DefinitionData,
+  building: ReadonlySet<string>,
   difference: Difference,
 ): readonly string[] {
   const storedByName = new Map(stored.indexes.map((index) => [index.name, index]));
@@ -18,18 +21,36 @@ export function compareIndexes(
   }
   const storedNumbers = new Set(stored.properties.map(({ number }) => number));
   // One that is dropped or filled anew keeps nobody from adding a duplicate while the other is not complete.
-  const uniqueThroughout = stored.indexes
-    .filter(({ unique }) => unique)
-    .filter((index) =>
-      configured.indexes.some(
-        (other) => other.name === index.name && hasSameEntries(index, stored, other, configured),
-      ),
-    )
-    .map((index) => numbersOf(index, stored));
+  const isKept = (index: IndexData) =>
+    configured.indexes.some(
+      (other) => other.name === index.name && hasSameEntries(index, stored, other, configured),
+    );
+  const unique = stored.indexes.filter((index) => index.unique);
+  const uniqueThroughout = unique.filter(isKept).map((index) => numbersOf(index, stored));
+  /** What keeps the values of an index unique until it is built, where nothing of that stays. */
+  const lastGuards = (index: IndexData): readonly IndexData[] => {
+    if (!index.unique) return [];
+    const numbers = numbersOf(index, configured);
+    const guards = unique
+      .filter(({ name }) => !building.has(name))
+      .filter((other) => numbersOf(other, stored).every((number) => numbers.includes(number)));
+    return guards.some(isKept) ? [] : guards;
+  };
   const fill: string[] = [];
   for (const index of configured.indexes) {
     const before = storedByName.get(index.name);
-    if (before !== undefined && hasSameEntries(before, stored, index, configured)) continue;
+    if (before !== undefined && hasSameEntries(before, stored, index, configured)) {
+      const left = building.has(index.name) ? lastGuards(index) : [];
+      if (left.length === 0) continue;
+      fill.push(index.name);
+      difference.breaks(
+        'unique',
+        '',
+        `index ${index.name} is unique and still being built, and ${left.map(({ name }) => name).join(', ')}, ` +
+          'by which its values stay unique until then, is removed or changed',
+      );
+      continue;
+    }
     fill.push(index.name);
     difference.allows('', `index ${index.name} ${before === undefined ? 'is new' : 'is filled anew'}`);
     if (!index.unique) continue;

@@ -18,6 +18,9 @@ export interface StoredSide {
         readonly version: string;
         /** Grows by one with each incompatible publication. */
         readonly lineage: number;
+        /** Which of its indexes are still being built. Default: none. */
+        readonly indexes?:
+          readonly { readonly name: string; readonly state: 'building' | 'ready' }[] | undefined;
       }
     | undefined;
   /** The definitions published before it. */
@@ -68,18 +71,23 @@ export function compareModels(stored: StoredSide, configured: ConfiguredSide): M
   if (compareVersions(configured.data.version, current.version) < 0) {
     return { type: 'OlderProgram', compatible: false };
   }
-  return compareDefinitions(current.data, configured.data);
+  const building = (current.indexes ?? []).filter(({ state }) => state === 'building');
+  return compareDefinitions(current.data, configured.data, new Set(building.map(({ name }) => name)));
 }
 
 /** Compares two definitions of which the second is meant to follow the first. */
-function compareDefinitions(stored: DefinitionData, configured: DefinitionData): ModelComparison {
+function compareDefinitions(
+  stored: DefinitionData,
+  configured: DefinitionData,
+  building: ReadonlySet<string>,
+): ModelComparison {
   const difference = new Difference();
   compareIdentity(stored, configured, difference);
   compareProperties({ stored, configured, prefix: '' }, { stored, configured }, difference);
   if (isKeyChanged(stored, configured)) {
     difference.breaks('key', '', 'the key changed: other properties, another order, or another type of one');
   }
-  const indexes = compareIndexes(stored, configured, difference);
+  const indexes = compareIndexes(stored, configured, building, difference);
   const { reasons, changes } = difference;
   if (reasons.length > 0) return { type: 'NeedsMigration', reasons, indexes };
   if (indexes.length > 0) return { type: 'NewIndexesOnExistingProperties', indexes, changes };

@@ -225,6 +225,52 @@ describe('an index that is unique in another way', () => {
     }
   });
 
+  describe('and is still being built when the other one is dropped', () => {
+    const before = named('1.0', [byMail]);
+    const both = named('1.1', [byMail, byMailAndAge]);
+    const after = named('1.2', [byMailAndAge]);
+    beforeEach(() => rig.seed(before, users(250, {})));
+
+    it('needs a migration, which lets no duplicate in; and none once it is ready', async () => {
+      const building = await rig.open({ 1: both }, slowly);
+      const stored = (await rig.indexes(1, both)).map(({ name, state }) => ({ name, state }));
+      expect(stored).toContainEqual({ name: 'byMailAndAge', state: 'building' });
+      await expect(rig.open({ 1: after }, inBackground)).rejects.toMatchObject({
+        code: 'MIGRATION_HANDLER_MISSING',
+        message: expect.stringMatching(
+          /byMailAndAge is unique and still being built, and byMail, /,
+        ) as string,
+      });
+      const twin = building.model(both).add({ ...userOf(249), id: 'twin' } as never);
+      await expect(twin).rejects.toMatchObject({ code: 'UNIQUE_VIOLATION' });
+      await rig.settle(building.awaitMigration(1));
+      await rig.settle(building.close());
+      const store = await rig.open({ 1: after });
+      expect(await store.model(after).count()).toBe(250);
+      expect((await rig.indexes(1, after)).map(({ name }) => name)).toEqual(['byMailAndAge']);
+    });
+
+    it('is filled anew by that migration', async () => {
+      await rig.settle((await rig.open({ 1: both }, slowly)).close());
+      rig.events.length = 0;
+      const store = await rig.open(
+        { 1: after },
+        { migrationHandler: { User: backfill({ unchanged: true }) }, ...inBackground },
+      );
+      await rig.settle(store.awaitMigration(1));
+      expect(rig.events.map(({ phase }) => phase)).toContain('Expand');
+      const twin = store.model(after).add({ ...userOf(249), id: 'twin' } as never);
+      await expect(twin).rejects.toMatchObject({ code: 'UNIQUE_VIOLATION' });
+      for (const { name, state, expected, actual } of await rig.indexes(1, after)) {
+        expect({ name, state, entries: actual }).toEqual({
+          name: 'byMailAndAge',
+          state: 'ready',
+          entries: expected,
+        });
+      }
+    });
+  });
+
   it.each([
     ['wider', byMailAndAge],
     ['reversed', { name: 'byMail', on: [{ property: 'mail', reversed: true }], unique: true }],

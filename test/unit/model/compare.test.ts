@@ -37,8 +37,13 @@ function dataOf(draft: Draft): DefinitionData {
   return definitionData(defineModel({ ...plain, ...changes } as typeof plain));
 }
 
-function compare(stored: DefinitionData, configured: DefinitionData): ModelComparison {
-  const current = { data: stored, hash: hashOf(stored), version: stored.version, lineage: 1 };
+function compare(
+  stored: DefinitionData,
+  configured: DefinitionData,
+  building: readonly string[] = [],
+): ModelComparison {
+  const indexes = building.map((name) => ({ name, state: 'building' as const }));
+  const current = { data: stored, hash: hashOf(stored), version: stored.version, lineage: 1, indexes };
   return compareModels({ current, earlier: [] }, { data: configured, hash: hashOf(configured) });
 }
 
@@ -440,6 +445,45 @@ describe('each rule, forth and back', () => {
     const drawn = (maxSize: number) =>
       dataOf({ one: embedded({ number: 2, model: tree(maxSize) }), more: list({ number: 3, of: string() }) });
     expect(summaryOf(compare(drawn(9), drawn(3)))).toBe('limit at one.label');
+  });
+});
+
+describe('a unique index that is still being built', () => {
+  const one = { name: 'i', on: ['a'], unique: true };
+  const same = { name: 'k', on: ['a'], unique: true };
+  const wider = { name: 'j', on: ['a', 'b'], unique: true };
+  const other = { name: 'n', on: ['b'] };
+  const after = (building: readonly string[], stored: readonly object[], configured: readonly object[]) =>
+    summaryOf(compare(dataOf(indexed(stored)), dataOf(indexed(configured)), building));
+
+  it.each<[string, readonly string[], readonly object[], readonly object[], string]>([
+    ['needs the one that keeps it unique until then', ['j'], [one, wider], [wider], 'unique, fill j'],
+    [
+      'does so where that one is not unique any more',
+      ['j'],
+      [one, wider],
+      [{ ...one, unique: false }, wider],
+      'unique, fill i, fill j',
+    ],
+    [
+      'does so where the other that would be left is being built as well',
+      ['j', 'k'],
+      [one, same, wider],
+      [same, wider],
+      'unique, unique, fill j, fill k',
+    ],
+    ['is content with another that does', ['j'], [one, same, wider], [same, wider], 'safe'],
+    ['stands alone once it is ready', [], [one, wider], [wider], 'safe'],
+    [
+      'keeps itself unique where nothing else did: nobody had a value before',
+      ['j'],
+      [wider],
+      [wider, other],
+      'fill n',
+    ],
+    ['may be dropped', ['j'], [one, wider], [one], 'safe'],
+  ])('%s', (_what, building, stored, configured, expected) => {
+    expect(after(building, stored, configured)).toBe(expected);
   });
 });
 
