@@ -23,7 +23,7 @@ export interface Simulated {
   /** Faults that were not of the database. */
   struck: number;
   start(program: Program): SimNode;
-  fail(what: string): void;
+  readonly fail: (what: string) => void;
 }
 
 /** Whatever was asked has to be answered as long as the process lives; errors are those an application reckons with. */

@@ -136,10 +136,10 @@ class Simulation implements Simulated {
     };
   }
 
-  fail(what: string): void {
+  readonly fail = (what: string): void => {
     this.world.note(undefined, () => `WRONG: ${what}`);
     this.#failure ??= what;
-  }
+  };
 
   start(program: Program): SimNode {
     this.#nodes += 1;
