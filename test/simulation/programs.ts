@@ -116,6 +116,8 @@ export function createPrograms(world: World, plan: HandlerPlan): Programs {
   const handler = createHandler(world, plan, () => isMended);
   const byHand: MigrationHandler = async (context) => {
     const answer = await handler(context);
+    // Its cursor is a record's: the one that the plan makes up would leave records out.
+    if (answer.type === 'Partial') return MigrationOutcome.Partial({ message: answer.message });
     return answer.type === 'Success' ? moveOrders(context) : answer;
   };
   const migrationHandler = { Item: toItem2, Order: plan.byHand ? byHand : toOrder2 };

@@ -1,3 +1,4 @@
+import { GodwitException } from '../../src/errors.ts';
 import { openMemoryDatabase } from '../../src/kv/memory/open.ts';
 import type { Inspector } from '../../src/migration/machine-clock.ts';
 import type { MigrationStatus } from '../../src/migration/status.ts';
@@ -212,7 +213,11 @@ class Simulation implements Simulated {
     const node = this.start(newest);
     await this.#within('a store opens, once nothing is wrong any more', node.opening);
     const { store } = node;
-    if (store === undefined) return this.fail(`a store did not open: ${String(node.failure)}`);
+    if (store === undefined) {
+      // A reset left records of two versions, and this program was not written for them: it needs another one.
+      if (codeOf(node.failure) === 'MIGRATION_MIXED_RECORDS') return;
+      return this.fail(`a store did not open: ${String(node.failure)}`);
+    }
     await this.#untilAll(
       store,
       'every migration ends, or stands still for cause',
@@ -263,6 +268,8 @@ class Simulation implements Simulated {
     if (!isSettled) this.fail(`${what} ${detail()}`);
   }
 }
+
+const codeOf = (error: unknown): unknown => (error instanceof GodwitException ? error.code : undefined);
 
 function isOver({ state }: MigrationStatus): boolean {
   return state === 'Idle' || state === 'Paused' || state === 'Canceled' || state === 'Failed';
