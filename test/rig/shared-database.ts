@@ -1,0 +1,40 @@
+import { randomBytes } from 'node:crypto';
+import { rangeOf } from '../../src/records/keys.ts';
+import { encodeTuple } from '../../src/records/tuple.ts';
+import { createTemporaryDirectory } from './temporary-directory.ts';
+import { openTestDatabase } from './test-place.ts';
+
+/**
+ * Around one run of `npm run test:fdb`: gives it a subspace that nobody else has, and demands that nothing is left there.
+ * Each test file clears its own part, so what is left was written by somebody who should have ended by then.
+ */
+export default async function setup(): Promise<() => Promise<void>> {
+  const kind = process.env['GODWIT_TEST_DATABASE'];
+  const run = `godwit-test-run-${randomBytes(6).toString('hex')}`;
+  process.env['GODWIT_TEST_RUN'] = run;
+  const directory = kind === undefined ? undefined : createTemporaryDirectory('shared');
+  if (directory !== undefined) process.env['GODWIT_TEST_DIRECTORY'] ??= directory.path;
+  const address =
+    kind === undefined
+      ? `fdb:${process.env['FDB_CLUSTER_FILE'] ?? ''}`
+      : `${kind}:${process.env['GODWIT_TEST_DIRECTORY'] ?? ''}`;
+  // A cluster that does not answer is told at once, and not by every test.
+  const database = await openTestDatabase(address);
+  // A directory is the run's alone: there, nothing may lie outside of its subspace either.
+  const { begin, end } =
+    directory === undefined ? rangeOf(encodeTuple([run])) : { begin: Buffer.alloc(0), end: Buffer.of(0xff) };
+  return async () => {
+    const left = await database.transact(async (tx) => {
+      const pairs = await tx.getRangeAll(begin, end, { limit: 10 });
+      tx.clearRange(begin, end);
+      return pairs.map(({ key }) => key.toString('latin1'));
+    });
+    await database.close();
+    directory?.remove();
+    if (left.length === 0) console.log(`Nothing is left of the run ${run}.`);
+    else
+      throw new Error(
+        `The run ${run} left keys behind: ${left.map((key) => JSON.stringify(key)).join(', ')}.`,
+      );
+  };
+}
