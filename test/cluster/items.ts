@@ -1,12 +1,16 @@
 import type { RecordOf } from '../../src/model/infer.ts';
+import type { KeyValueDatabase } from '../../src/kv/kv.ts';
+import type { ModelKeys } from '../../src/records/keys.ts';
 import { createStoreKeys } from '../../src/records/keys.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
+import type { TestPlace } from '../rig/test-place.ts';
+import { openTestDatabase } from '../rig/test-place.ts';
 import { ItemV1 } from './item-models.ts';
 import type { ItemV2 } from './item-models.ts';
 
 export const itemModelId = 1;
-export const itemSubspace = ['items'];
-export const itemKeys = createStoreKeys(itemSubspace).model(itemModelId);
+export const itemKeysIn = ({ subspace }: Pick<TestPlace, 'subspace'>): ModelKeys =>
+  createStoreKeys(subspace).model(itemModelId);
 
 /** Enough for a few hundred items to fill a range of the ledger, so that kills fall on the ends of ranges too. */
 const textSize = 600;
@@ -25,9 +29,9 @@ export const movedItem = (at: number): RecordOf<typeof ItemV2> => ({
 /** Items added in one transaction: below its 10 MB. */
 const itemsPerTransaction = 500;
 
-export async function addItems(directory: string, total: number): Promise<void> {
-  const store = await openItemsV1(directory);
-  try {
+export async function addItems(place: TestPlace, total: number): Promise<void> {
+  await withDatabase(place, async (database) => {
+    const store = await openItemsV1(database, place);
     for (let from = 0; from < total; from += itemsPerTransaction) {
       const some = Array.from(
         { length: Math.min(itemsPerTransaction, total - from) },
@@ -40,15 +44,27 @@ export async function addItems(directory: string, total: number): Promise<void> 
         );
       });
     }
-  } finally {
     await store.close();
-  }
+  });
 }
 
 /** The older program. */
-export const openItemsV1 = (directory: string) =>
+export const openItemsV1 = (database: KeyValueDatabase, { subspace }: Pick<TestPlace, 'subspace'>) =>
   FoundationDBDataStore.open({
-    database: `embedded:${directory}`,
-    subspace: itemSubspace,
+    database,
+    subspace,
     dataModelsById: { [itemModelId]: ItemV1 },
   });
+
+/** Closes the database again, whatever becomes of `use`. */
+export async function withDatabase<T>(
+  { address }: Pick<TestPlace, 'address'>,
+  use: (database: KeyValueDatabase) => Promise<T>,
+): Promise<T> {
+  const database = await openTestDatabase(address);
+  try {
+    return await use(database);
+  } finally {
+    await database.close();
+  }
+}

@@ -8,9 +8,10 @@ import { rangeOf } from '../../src/records/keys.ts';
 import { schemaIdOf } from '../../src/records/record-codec.ts';
 import { readRows } from '../rig/recompute-index.ts';
 import { createSeededRandom, type SeededRandom } from '../rig/seed.ts';
-import { createTemporaryDirectory } from '../rig/temporary-directory.ts';
-import { expectEachMovedOnce, openItemsV2, withDatabase } from './item-checks.ts';
-import { addItems, itemKeys, itemModelId } from './items.ts';
+import { createTestPlace } from '../rig/test-database.ts';
+import type { TestPlace } from '../rig/test-place.ts';
+import { expectEachMovedOnce, openItemsV2 } from './item-checks.ts';
+import { addItems, itemKeysIn, itemModelId, withDatabase } from './items.ts';
 import type { MigrationProcess, StopPoint } from './migration-processes.ts';
 import { isReport, recordsIn, startMigrationProcess } from './migration-processes.ts';
 
@@ -46,16 +47,16 @@ interface Census {
  * @returns how many kills fell between the first and the last commit that moved records
  */
 export async function killAndRestart(seed: number): Promise<number> {
-  const directory = createTemporaryDirectory('kill-migration');
+  const place = createTestPlace('kill-migration');
   const processes: MigrationProcess[] = [];
   const start = async (nodeId: string, stopAt?: StopPoint) => {
-    const started = await startMigrationProcess({ directory: directory.path, nodeId, stopAt });
+    const started = await startMigrationProcess({ place, nodeId, stopAt });
     processes.push(started);
     started.go();
     return started;
   };
   try {
-    await addItems(directory.path, totalItems);
+    await addItems(place, totalItems);
     const censuses: Census[] = [];
     let before: Census = { epoch: 0, moved: 0, counted: 0, rewritten: 0 };
     const random = createSeededRandom(seed);
@@ -63,7 +64,7 @@ export async function killAndRestart(seed: number): Promise<number> {
       const victim = await start(`node-${at}`, drawStopPoint(random, at, before.moved));
       await victim.reported(isReport('stopped'));
       await victim.kill();
-      const after = await withDatabase(directory.path, takeCensus);
+      const after = await withDatabase(place, (database) => takeCensus(database, place));
       expectTrueLedger(before, after, victim);
       censuses.push(after);
       before = after;
@@ -74,11 +75,11 @@ export async function killAndRestart(seed: number): Promise<number> {
     expect(recordsIn(last.reports, 'acknowledged')).toBe(moved);
     expect(last.reports.filter(isReport('verifying')).length).toBeGreaterThan(0);
     expect(last.reports).toContainEqual({ type: 'serving', records: totalItems });
-    await withDatabase(directory.path, (database) => expectMovedOnce(database, before.epoch));
+    await withDatabase(place, (database) => expectMovedOnce(database, place, before.epoch));
     return censuses.filter((census) => census.moved > 0 && census.moved < totalItems).length;
   } finally {
     await Promise.all(processes.map((started) => started.kill()));
-    directory.remove();
+    await place.remove();
   }
 }
 
@@ -94,7 +95,8 @@ function expectTrueLedger(before: Census, after: Census, { reports }: MigrationP
   expect(after.epoch).toBeGreaterThan(before.epoch);
 }
 
-async function takeCensus(database: KeyValueDatabase): Promise<Census> {
+async function takeCensus(database: KeyValueDatabase, place: TestPlace): Promise<Census> {
+  const itemKeys = itemKeysIn(place);
   const { fence, ...found } = await database.transact(async (tx) => ({
     fence: await readFence(tx, itemKeys),
     epoch: (await readOwner(tx, itemKeys))?.epoch ?? 0,
@@ -108,10 +110,14 @@ async function takeCensus(database: KeyValueDatabase): Promise<Census> {
   return { ...found, rewritten: rows.filter(({ value }) => schemaIdOf(value) === schemaId).length };
 }
 
-async function expectMovedOnce(database: KeyValueDatabase, lastEpoch: number): Promise<void> {
-  const store = await openItemsV2(database);
+async function expectMovedOnce(
+  database: KeyValueDatabase,
+  { subspace }: TestPlace,
+  lastEpoch: number,
+): Promise<void> {
+  const store = await openItemsV2(database, { subspace });
   try {
-    await expectEachMovedOnce(database, store, totalItems);
+    await expectEachMovedOnce({ database, subspace }, store, totalItems);
     expect(await store.migrationMetrics(itemModelId)).toMatchObject({
       started: 1,
       completed: 1,

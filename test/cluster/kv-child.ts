@@ -1,13 +1,17 @@
-/** One process of the tests on a shared directory: does what it is told over IPC and reports what it committed. */
+/** One process of the tests on a shared database: does what it is told over IPC and reports what it committed. */
 import { openEmbeddedDatabase } from '../../src/kv/embedded/open.ts';
 import type { KeyValueDatabase, Transaction } from '../../src/kv/kv.ts';
+import { encodeTuple } from '../../src/records/tuple.ts';
 import { createSeededRandom, type SeededRandom } from '../rig/seed.ts';
+import { openTestDatabase } from '../rig/test-place.ts';
 import type { ChildOrder, ChildReport } from './kv-processes.ts';
 
+let prefix = Buffer.alloc(0);
 const bytes = (text: string) => Buffer.from(text);
+const keyOf = (name: string) => Buffer.concat([prefix, bytes(name)]);
 const numberAt = async (tx: Transaction, key: string) =>
-  Number((await tx.get(bytes(key)))?.toString() ?? '0');
-const setNumber = (tx: Transaction, key: string, value: number) => tx.set(bytes(key), bytes(String(value)));
+  Number((await tx.get(keyOf(key)))?.toString() ?? '0');
+const setNumber = (tx: Transaction, key: string, value: number) => tx.set(keyOf(key), bytes(String(value)));
 const report = (message: ChildReport) => process.send?.(message);
 
 async function transfer(database: KeyValueDatabase, random: SeededRandom, rounds: number): Promise<void> {
@@ -44,7 +48,7 @@ async function skew(database: KeyValueDatabase, self: number, rounds: number): P
 async function append(database: KeyValueDatabase, self: number): Promise<void> {
   for (let index = 0; ; index++) {
     await database.transact(async (tx) =>
-      tx.set(bytes(`appended/${self}/${index}`), Buffer.alloc(500, index)),
+      tx.set(keyOf(`appended/${self}/${index}`), Buffer.alloc(500, index)),
     );
     report({ type: 'committed', index });
   }
@@ -54,7 +58,7 @@ async function watch(database: KeyValueDatabase, rounds: number): Promise<void> 
   for (let round = 0; round < rounds; round++) {
     const watched = await database.transact(async (tx) => {
       const seen = await numberAt(tx, 'ping');
-      return seen > round ? undefined : tx.watch(bytes('ping'));
+      return seen > round ? undefined : tx.watch(keyOf('ping'));
     });
     report({ type: 'watching', round });
     await watched?.changed;
@@ -63,10 +67,14 @@ async function watch(database: KeyValueDatabase, rounds: number): Promise<void> 
 }
 
 async function run(order: ChildOrder): Promise<void> {
-  const database = await openEmbeddedDatabase({
-    directory: order.directory,
-    unsafeWithoutConflictCheck: order.unsafeWithoutConflictCheck,
-  });
+  const { address, subspace } = order.place;
+  prefix = Buffer.from(encodeTuple(subspace));
+  const database = order.unsafeWithoutConflictCheck
+    ? await openEmbeddedDatabase({
+        directory: address.replace(/^embedded:/u, ''),
+        unsafeWithoutConflictCheck: true,
+      })
+    : await openTestDatabase(address);
   const random = createSeededRandom(order.seed);
   report({ type: 'ready' });
   await new Promise((resolve) => process.once('message', resolve));

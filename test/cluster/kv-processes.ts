@@ -1,13 +1,15 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import type { TestPlace } from '../rig/test-place.ts';
 
 export interface ChildOrder {
   readonly task: 'transfer' | 'count' | 'skew' | 'append' | 'watch';
-  readonly directory: string;
+  readonly place: TestPlace;
   readonly self: number;
   readonly rounds: number;
   readonly seed: number;
+  /** Only where the place is a directory of the embedded engine. */
   readonly unsafeWithoutConflictCheck: boolean;
 }
 
@@ -18,7 +20,7 @@ export type ChildReport =
   | { readonly type: 'done' }
   | { readonly type: 'failed'; readonly message: string };
 
-/** A process that has the directory open and waits for `go`. */
+/** A process that has the database open and waits for `go`. */
 export interface KeyValueProcess {
   readonly child: ChildProcess;
   go(): void;

@@ -1,33 +1,39 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openEmbeddedDatabase } from '../../src/kv/embedded/open.ts';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { KeyValueDatabase } from '../../src/kv/kv.ts';
+import { encodeTuple } from '../../src/records/tuple.ts';
 import { createSeededRandom, drawSeed } from '../rig/seed.ts';
-import { createTemporaryDirectory, type TemporaryDirectory } from '../rig/temporary-directory.ts';
+import { createTemporaryDirectory } from '../rig/temporary-directory.ts';
+import type { RemovablePlace } from '../rig/test-database.ts';
+import { createTestPlace } from '../rig/test-database.ts';
+import type { TestPlace } from '../rig/test-place.ts';
+import { openTestDatabase } from '../rig/test-place.ts';
 import { startKeyValueProcess, type ChildOrder, type KeyValueProcess } from './kv-processes.ts';
 
-const seed = drawSeed('several processes on one directory');
-const key = (text: string): Buffer => Buffer.from(text);
+const seed = drawSeed('several processes on one database');
 const accounts = 8;
 const initialBalance = 100;
 
-describe('several processes on one directory', () => {
-  let directory: TemporaryDirectory;
+describe('several processes on one database', () => {
+  let place: TestPlace;
+  let own: RemovablePlace;
   let processes: KeyValueProcess[];
 
   beforeEach(() => {
-    directory = createTemporaryDirectory('kv-shared');
+    own = createTestPlace('kv-shared');
+    place = own;
     processes = [];
   });
   afterEach(async () => {
     await Promise.all(processes.map((started) => started.kill()));
-    directory.remove();
+    await own.remove();
   });
 
+  const key = (name: string) => Buffer.concat([encodeTuple(place.subspace), Buffer.from(name)]);
   const start = async (
     count: number,
     order: Pick<ChildOrder, 'task'> & Partial<ChildOrder>,
   ): Promise<void> => {
-    const common = { directory: directory.path, rounds: 0, unsafeWithoutConflictCheck: false, ...order };
+    const common = { place, rounds: 0, unsafeWithoutConflictCheck: false, ...order };
     processes = await Promise.all(
       Array.from({ length: count }, (_, self) =>
         startKeyValueProcess({ ...common, self, seed: seed + self }),
@@ -39,7 +45,7 @@ describe('several processes on one directory', () => {
     await Promise.all(processes.map((started) => started.report('done')));
   };
   const withDatabase = async <T>(use: (database: KeyValueDatabase) => Promise<T>): Promise<T> => {
-    const database = await openEmbeddedDatabase({ directory: directory.path });
+    const database = await openTestDatabase(place.address);
     try {
       return await use(database);
     } finally {
@@ -50,7 +56,7 @@ describe('several processes on one directory', () => {
     withDatabase((database) =>
       database.transact(async (tx) => {
         for (let index = 0; index < accounts; index++)
-          tx.set(key(`account/${index}`), key(String(initialBalance)));
+          tx.set(key(`account/${index}`), Buffer.from(String(initialBalance)));
       }),
     );
   const sumOfAccounts = () =>
@@ -62,7 +68,7 @@ describe('several processes on one directory', () => {
   const brokenRounds = () =>
     withDatabase(async (database) => {
       const pairs = await database.transact((tx) => tx.getRangeAll(key('duty/'), key('duty0')));
-      const rounds = pairs.map(({ key: name }) => name.toString().split('/')[1]);
+      const rounds = pairs.map(({ key: name }) => name.toString().split('duty/')[1]?.split('/')[0]);
       return { decided: new Set(rounds).size, broken: rounds.length - new Set(rounds).size };
     });
 
@@ -87,6 +93,10 @@ describe('several processes on one directory', () => {
   });
 
   it('breaks these invariants when the conflict check is off, so the checks above have teeth', async () => {
+    // Only the embedded engine can be told to be wrong.
+    const directory = createTemporaryDirectory('kv-unsafe');
+    onTestFinished(() => directory.remove());
+    place = { address: `embedded:${directory.path}`, subspace: ['unsafe'] };
     await openAccounts();
     await start(3, { task: 'transfer', rounds: 150, unsafeWithoutConflictCheck: true });
     await runAll();
@@ -105,7 +115,7 @@ describe('several processes on one directory', () => {
       for (let round = 0; round < rounds; round++) {
         await watcher?.report('watching', (report) => report.type === 'watching' && report.round === round);
         const pong = await database.transact(async (tx) => {
-          tx.set(key('ping'), key(String(round + 1)));
+          tx.set(key('ping'), Buffer.from(String(round + 1)));
           return tx.watch(key('pong'));
         });
         expect(await pong.changed).toBe(true);

@@ -1,18 +1,10 @@
 /** A process that writes and reads places, in the older release or in the one that builds indexes, until it is told. */
-import { openEmbeddedDatabase } from '../../src/kv/embedded/open.ts';
 import type { KeyValueDatabase } from '../../src/kv/kv.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
 import { createSeededRandom } from '../rig/seed.ts';
+import { openTestDatabase } from '../rig/test-place.ts';
 import { watchCommits } from '../rig/watched-commits.ts';
-import {
-  PlaceV1,
-  placeId,
-  placeKeys,
-  placeModelId,
-  placeOf,
-  placeSubspace,
-  PlaceV1dot1,
-} from './live-index-models.ts';
+import { PlaceV1, placeId, placeKeysIn, placeModelId, placeOf, PlaceV1dot1 } from './live-index-models.ts';
 import type { PlaceOrder, PlaceReport } from './live-index-processes.ts';
 
 const report = (message: PlaceReport) => process.send?.(message);
@@ -24,7 +16,7 @@ const announce = (message: PlaceReport) =>
 const never = new Promise<never>(() => undefined);
 
 /** Stops for ever at the n-th commit that moves the ledger of the index pass or of its verification. */
-function watchLedger(database: KeyValueDatabase, { stopAt }: PlaceOrder): KeyValueDatabase {
+function watchLedger(database: KeyValueDatabase, { stopAt, database: where }: PlaceOrder): KeyValueDatabase {
   let isStopped = false;
   const stopHere = async (commit: number, side: 'before' | 'after') => {
     // One that meets a writer has no after: then it is the next.
@@ -35,7 +27,7 @@ function watchLedger(database: KeyValueDatabase, { stopAt }: PlaceOrder): KeyVal
     // Whichever range it is of: the others would go on to the end.
     if (isStopped) await never;
   };
-  return watchCommits(database, placeKeys.ranges(), {
+  return watchCommits(database, placeKeysIn(where).ranges(), {
     before: ({ number }) => stopHere(number, 'before'),
     after: ({ number }) => stopHere(number, 'after'),
   });
@@ -44,10 +36,10 @@ function watchLedger(database: KeyValueDatabase, { stopAt }: PlaceOrder): KeyVal
 async function run(order: PlaceOrder): Promise<void> {
   const random = createSeededRandom(order.seed);
   const model = order.release === 'older' ? PlaceV1 : PlaceV1dot1;
-  const database = await openEmbeddedDatabase({ directory: order.directory });
+  const database = await openTestDatabase(order.database.address);
   const store = await FoundationDBDataStore.open({
     database: watchLedger(database, order),
-    subspace: placeSubspace,
+    subspace: order.database.subspace,
     dataModelsById: { [placeModelId]: model },
     migrationStartupBudgetMs: 0,
     continueMigrationsInBackground: true,

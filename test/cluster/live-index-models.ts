@@ -1,9 +1,11 @@
 import { defineModel, int32, list, string } from '../../src/model/index.ts';
+import type { ModelKeys } from '../../src/records/keys.ts';
 import { createStoreKeys } from '../../src/records/keys.ts';
+import type { TestPlace } from '../rig/test-place.ts';
 
 export const placeModelId = 1;
-export const placeSubspace = ['places'];
-export const placeKeys = createStoreKeys(placeSubspace).model(placeModelId);
+export const placeKeysIn = ({ subspace }: Pick<TestPlace, 'subspace'>): ModelKeys =>
+  createStoreKeys(subspace).model(placeModelId);
 
 const properties = {
   id: string({ number: 1, required: true }),

@@ -1,9 +1,10 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import type { TestPlace } from '../rig/test-place.ts';
 
 export interface PlaceOrder {
-  readonly directory: string;
+  readonly database: TestPlace;
   readonly nodeId: string;
   readonly seed: number;
   readonly release: 'older' | 'newer';

@@ -2,9 +2,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
 import { recomputeIndexes } from '../rig/recompute-index.ts';
 import { createSeededRandom, drawSeed } from '../rig/seed.ts';
-import { createTemporaryDirectory, type TemporaryDirectory } from '../rig/temporary-directory.ts';
-import { withDatabase } from './item-checks.ts';
-import { PlaceV1, placeKeys, placeModelId, placeOf, placeSubspace } from './live-index-models.ts';
+import type { RemovablePlace } from '../rig/test-database.ts';
+import { createTestPlace } from '../rig/test-database.ts';
+import { withDatabase } from './items.ts';
+import { PlaceV1, placeKeysIn, placeModelId, placeOf } from './live-index-models.ts';
 import type { PlaceOrder, PlaceProcess } from './live-index-processes.ts';
 import { startPlaceProcess } from './live-index-processes.ts';
 
@@ -38,27 +39,29 @@ class Acknowledged {
 }
 
 describe('an index that is built while processes of two releases write', () => {
-  let directory: TemporaryDirectory;
+  let where: RemovablePlace;
   let started: PlaceProcess[];
 
   beforeEach(async () => {
-    directory = createTemporaryDirectory('live-index');
+    where = createTestPlace('live-index');
     started = [];
-    const store = await FoundationDBDataStore.open({
-      database: `embedded:${directory.path}`,
-      subspace: placeSubspace,
-      dataModelsById: { [placeModelId]: PlaceV1 },
-    });
-    for (let from = 0; from < places; from += 500) {
-      await store.transact(async (tx) => {
-        for (let n = from; n < from + 500; n += 1) await tx.model(PlaceV1).add(placeOf(n, n % 500));
+    await withDatabase(where, async (database) => {
+      const store = await FoundationDBDataStore.open({
+        database,
+        subspace: where.subspace,
+        dataModelsById: { [placeModelId]: PlaceV1 },
       });
-    }
-    await store.close();
+      for (let from = 0; from < places; from += 500) {
+        await store.transact(async (tx) => {
+          for (let n = from; n < from + 500; n += 1) await tx.model(PlaceV1).add(placeOf(n, n % 500));
+        });
+      }
+      await store.close();
+    });
   });
   afterEach(async () => {
     await Promise.all(started.map((one) => one.kill()));
-    directory.remove();
+    await where.remove();
   });
 
   // Ten processes or so: generous, for a machine that does something else too.
@@ -71,7 +74,7 @@ describe('an index that is built while processes of two releases write', () => {
       stopAt?: PlaceOrder['stopAt'],
     ): Promise<PlaceProcess> => {
       const one = startPlaceProcess({
-        directory: directory.path,
+        database: where,
         nodeId: `${release}-${started.length}`,
         seed: random.below(2 ** 31),
         release,
@@ -114,13 +117,13 @@ describe('an index that is built while processes of two releases write', () => {
     expect(
       started.flatMap(({ reports }) => reports.filter(({ type }) => type === 'building')).length,
     ).toBeGreaterThan(0);
-    await withDatabase(directory.path, async (database) => {
-      const indexes = await recomputeIndexes(database, placeKeys);
+    await withDatabase(where, async (database) => {
+      const indexes = await recomputeIndexes(database, placeKeysIn(where));
       expect(indexes.map(({ name, state }) => `${name} ${state}`)).toEqual(['byPeople ready', 'byTag ready']);
       for (const { expected, actual } of indexes) expect(actual).toEqual(expected);
       const store = await FoundationDBDataStore.open({
         database,
-        subspace: placeSubspace,
+        subspace: where.subspace,
         dataModelsById: { [placeModelId]: PlaceV1 },
       });
       const found = new Map<string, number | undefined>();

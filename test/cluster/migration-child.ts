@@ -1,12 +1,12 @@
 /** A process that opens the items in version 2, tells its parent of each commit that moves some, and stops where told. */
-import { openEmbeddedDatabase } from '../../src/kv/embedded/open.ts';
 import type { KeyValueDatabase } from '../../src/kv/kv.ts';
 import { backfill } from '../../src/migration/backfill-spec.ts';
 import { readFence } from '../../src/records/fence.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
+import { openTestDatabase } from '../rig/test-place.ts';
 import { watchCommits } from '../rig/watched-commits.ts';
 import { ItemV2 } from './item-models.ts';
-import { itemKeys, itemModelId, itemSubspace } from './items.ts';
+import { itemKeysIn, itemModelId } from './items.ts';
 import type { MigrationOrder, MigrationReport, StopPoint } from './migration-processes.ts';
 
 const report = (message: MigrationReport) => process.send?.(message);
@@ -29,7 +29,7 @@ function createBrake(stopAt: StopPoint | undefined) {
 
 function watchItems(
   database: KeyValueDatabase,
-  records: Uint8Array,
+  { records, verification }: { readonly records: Uint8Array; readonly verification: Uint8Array },
   stopAt: StopPoint | undefined,
 ): KeyValueDatabase {
   const brake = createBrake(stopAt);
@@ -43,18 +43,23 @@ function watchItems(
       await brake(keys, 'after');
     },
   });
-  return watchCommits(moving, itemKeys.ranges('verify'), {
+  return watchCommits(moving, verification, {
     after: () => void report({ type: 'verifying' }),
   });
 }
 
-async function run({ directory, nodeId, stopAt }: MigrationOrder): Promise<void> {
-  const database = await openEmbeddedDatabase({ directory });
+async function run({ place, nodeId, stopAt }: MigrationOrder): Promise<void> {
+  const database = await openTestDatabase(place.address);
+  const itemKeys = itemKeysIn(place);
   const fence = await database.transact((tx) => readFence(tx, itemKeys));
   if (fence === undefined) throw new Error('the items were never published');
   const store = await FoundationDBDataStore.open({
-    database: watchItems(database, itemKeys.records(fence.keySpace), stopAt),
-    subspace: itemSubspace,
+    database: watchItems(
+      database,
+      { records: itemKeys.records(fence.keySpace), verification: itemKeys.ranges('verify') },
+      stopAt,
+    ),
+    subspace: place.subspace,
     dataModelsById: { [itemModelId]: ItemV2 },
     migrationHandler: { Item: backfill({ module: new URL('./mark-item.ts', import.meta.url) }) },
     persistMigrationAuditEvents: true,

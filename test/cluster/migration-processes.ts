@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { MigrationAuditEventType } from '../../src/migration/audit.ts';
+import type { TestPlace } from '../rig/test-place.ts';
 
 /** Where a process stops: at the commit with which it has moved so many records, before it is sent or after it was acknowledged. */
 export interface StopPoint {
@@ -10,7 +11,7 @@ export interface StopPoint {
 }
 
 export interface MigrationOrder {
-  readonly directory: string;
+  readonly place: TestPlace;
   readonly nodeId: string;
   /** Default: runs to the end. */
   readonly stopAt?: StopPoint | undefined;

@@ -1,8 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createTemporaryDirectory, type TemporaryDirectory } from '../rig/temporary-directory.ts';
-import { expectEachMovedOnce, openItemsV2, withDatabase } from './item-checks.ts';
+import type { RemovablePlace } from '../rig/test-database.ts';
+import { createTestPlace } from '../rig/test-database.ts';
+import { openTestDatabase } from '../rig/test-place.ts';
+import { expectEachMovedOnce, openItemsV2 } from './item-checks.ts';
 import { ItemV1 } from './item-models.ts';
-import { addItems, itemModelId, movedItem, openItemsV1 } from './items.ts';
+import { addItems, itemModelId, movedItem, openItemsV1, withDatabase } from './items.ts';
 import type { MigrationProcess, StopPoint } from './migration-processes.ts';
 import { isAudit, isReport, recordsIn, startMigrationProcess } from './migration-processes.ts';
 
@@ -12,22 +14,22 @@ const midway: StopPoint = { records: 300, side: 'after' };
 /** Processes are started here: generous, for a machine that does something else too. */
 const timeoutMs = 120_000;
 
-describe('two processes on one directory', () => {
-  let directory: TemporaryDirectory;
+describe('two processes on one database', () => {
+  let place: RemovablePlace;
   let processes: MigrationProcess[];
 
   beforeEach(async () => {
-    directory = createTemporaryDirectory('two-processes');
+    place = createTestPlace('two-processes');
     processes = [];
-    await addItems(directory.path, totalItems);
+    await addItems(place, totalItems);
   });
   afterEach(async () => {
     await Promise.all(processes.map((started) => started.kill()));
-    directory.remove();
+    await place.remove();
   });
 
   const start = async (nodeId: string): Promise<MigrationProcess> => {
-    const started = await startMigrationProcess({ directory: directory.path, nodeId, stopAt: midway });
+    const started = await startMigrationProcess({ place, nodeId, stopAt: midway });
     processes.push(started);
     return started;
   };
@@ -44,10 +46,10 @@ describe('two processes on one directory', () => {
   };
   /** Whatever happened, each item was moved once, under as many owners. */
   const expectMovedUnder = (owners: number) =>
-    withDatabase(directory.path, async (database) => {
-      const store = await openItemsV2(database);
+    withDatabase(place, async (database) => {
+      const store = await openItemsV2(database, place);
       try {
-        await expectEachMovedOnce(database, store, totalItems);
+        await expectEachMovedOnce({ database, subspace: place.subspace }, store, totalItems);
         const { started, completed, recordsMoved, takeovers } = await store.migrationMetrics(itemModelId);
         expect({ started, completed, recordsMoved, takeovers }).toEqual({
           started: 1,
@@ -91,7 +93,8 @@ describe('two processes on one directory', () => {
 
   it('refuses an older program while records are moved and after it', { timeout: timeoutMs }, async () => {
     const { id, text } = movedItem(0);
-    const older = await openItemsV1(directory.path);
+    const database = await openTestDatabase(place.address);
+    const older = await openItemsV1(database, place);
     try {
       const items = older.model(ItemV1);
       expect(await items.get(id)).toMatchObject({ id, mark: '' });
@@ -123,6 +126,7 @@ describe('two processes on one directory', () => {
       }
     } finally {
       await older.close();
+      await database.close();
     }
     await expectMovedUnder(1);
   });

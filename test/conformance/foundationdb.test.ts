@@ -2,6 +2,7 @@ import { openFoundationDB } from '../../src/kv/foundationdb/open.ts';
 import { openMemoryDatabase } from '../../src/kv/memory/open.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import { createFakeFoundationDB, someClusterFile, sourceOf } from '../rig/fake-foundationdb.ts';
+import { openAddress, sharedAddress } from '../rig/test-place.ts';
 import { describeKeyValueConformance } from './kv-suite.ts';
 
 /** The driver over a client that behaves as the C client does; over a real one where FDB_CLUSTER_FILE is set. */
@@ -22,12 +23,11 @@ const openOverFake = async (clock?: Clock) => {
   };
 };
 
-const clusterFile = process.env['FDB_CLUSTER_FILE'];
-if (clusterFile !== undefined) {
+if (sharedAddress !== undefined) {
   describeKeyValueConformance({
-    name: 'foundationdb',
+    name: sharedAddress.startsWith('fdb:') ? 'foundationdb' : 'the database of all tests',
     open: async () => {
-      const database = await openFoundationDB({ clusterFile });
+      const database = await openAddress(sharedAddress ?? '');
       return { database, dispose: () => database.close() };
     },
   });

@@ -5,16 +5,21 @@ import {
   type KeyValueDatabase,
   type KeyValueTransaction,
 } from '../../src/kv/kv.ts';
+import { encodeTuple } from '../../src/records/tuple.ts';
+import { drawSubspace } from '../rig/test-database.ts';
 import type { DriverUnderTest, OpenedDriver } from './kv-suite.ts';
 
 /** All keys of the suite lie under this prefix, so that it can run on a database that has others. */
-const prefix = 'conformance/';
+const prefix = `${encodeTuple(drawSubspace()).toString('latin1')}/`;
 
 /** A key from text or bytes, one byte per character. */
 export const k = (text: string): Buffer => Buffer.from(prefix + text, 'latin1');
 export const v = (text: string): Buffer => Buffer.from(text, 'latin1');
 /** Begin and end of everything under the prefix. */
-export const all = (): [Buffer, Buffer] => [Buffer.from(prefix), Buffer.from(`${prefix.slice(0, -1)}0`)];
+export const all = (): [Buffer, Buffer] => [
+  Buffer.from(prefix, 'latin1'),
+  Buffer.from(`${prefix.slice(0, -1)}0`, 'latin1'),
+];
 
 export const textOf = (value: Buffer | undefined): string | undefined => value?.toString('latin1');
 export const nameOf = (key: Buffer): string => key.toString('latin1').slice(prefix.length);

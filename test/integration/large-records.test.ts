@@ -1,14 +1,15 @@
 import { createHash } from 'node:crypto';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { KeyValueDatabase } from '../../src/kv/kv.ts';
-import { openMemoryDatabase } from '../../src/kv/memory/open.ts';
 import { backfill } from '../../src/migration/backfill-spec.ts';
 import { bytes, defineModel, int32, string } from '../../src/model/index.ts';
-import { createStoreKeys, rangeOf } from '../../src/records/keys.ts';
+import type { ModelKeys, Subspace } from '../../src/records/keys.ts';
+import { rangeOf } from '../../src/records/keys.ts';
 import { maxPartBytes } from '../../src/records/record-rows.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
 import type { StoreOptions } from '../../src/store/options.ts';
 import { recomputeIndexes } from '../rig/recompute-index.ts';
+import { createTestDatabase } from '../rig/test-database.ts';
 
 const id = string({ number: 1, required: true });
 const FileV1 = defineModel({
@@ -29,12 +30,13 @@ const FileV2 = defineModel({
 });
 const FileV3 = defineModel({ ...FileV2, version: '3.0', key: ['size', 'id'] });
 
-const keys = createStoreKeys(['files']).model(1);
+let subspace: Subspace;
+let keys: ModelKeys;
 const stores: FoundationDBDataStore[] = [];
 const open = async (database: KeyValueDatabase, options: Partial<StoreOptions>) => {
   const store = await FoundationDBDataStore.open({
     database,
-    subspace: ['files'],
+    subspace,
     dataModelsById: { 1: FileV1 },
     migrationAuditEventReporter: () => undefined,
     ...options,
@@ -68,7 +70,10 @@ const rowsOf = (database: KeyValueDatabase, prefix: Buffer) => {
 };
 
 const openFilled = async () => {
-  const database = openMemoryDatabase();
+  const place = createTestDatabase();
+  const { database } = place;
+  subspace = place.subspace;
+  keys = place.keys.model(1);
   const store = await open(database, {});
   for (const size of sizes) await store.model(FileV1).add(file(size));
   return { database, store, files: store.model(FileV1) };

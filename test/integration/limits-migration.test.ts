@@ -46,7 +46,7 @@ const openOn = <const M extends AnyModels>(
   rig.settle(
     FoundationDBDataStore.openWith<M>(
       {
-        subspace: ['test'],
+        subspace: rig.subspace,
         pool: createInlinePool(),
         migrationAuditEventReporter: () => undefined,
         ...options,
@@ -124,7 +124,7 @@ describe('the records that a handler walks', () => {
       let seen = 0;
       const opening = FoundationDBDataStore.openWith(
         {
-          subspace: ['test'],
+          subspace: walking.subspace,
           pool: createInlinePool(),
           migrationAuditEventReporter: () => undefined,
           database: counting,

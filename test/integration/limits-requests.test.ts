@@ -1,16 +1,18 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RequestException } from '../../src/errors.ts';
 import type { KeyValueDatabase } from '../../src/kv/kv.ts';
-import { openMemoryDatabase } from '../../src/kv/memory/open.ts';
 import { limits } from '../../src/limits.ts';
 import { defineModel, int32, string } from '../../src/model/index.ts';
 import { addGarbage, readGarbage, sweepGarbage } from '../../src/records/garbage.ts';
-import { createStoreKeys, rangeOf } from '../../src/records/keys.ts';
+import type { ModelKeys } from '../../src/records/keys.ts';
+import { rangeOf } from '../../src/records/keys.ts';
 import { getRecord, setPartCount, setRecord } from '../../src/records/record-rows.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
 import type { CountingDatabase } from '../rig/counting-database.ts';
 import { countTransactions } from '../rig/counting-database.ts';
-import { createProgram, openProgram } from '../rig/requests.ts';
+import { openProgram } from '../rig/requests.ts';
+import type { TestDatabase } from '../rig/test-database.ts';
+import { createTestDatabase } from '../rig/test-database.ts';
 
 const Note = defineModel({
   name: 'Note',
@@ -19,27 +21,28 @@ const Note = defineModel({
   properties: { id: int32({ number: 1, required: true }), text: string({ number: 2 }) },
 });
 
-const keys = createStoreKeys(['limits']).model(1);
-let memory: KeyValueDatabase;
+let place: TestDatabase;
+let keys: ModelKeys;
 let database: CountingDatabase;
 let store: FoundationDBDataStore<{ readonly 1: typeof Note }>;
 beforeEach(async () => {
-  memory = openMemoryDatabase();
-  database = countTransactions(memory);
+  place = createTestDatabase();
+  keys = place.keys.model(1);
+  database = countTransactions(place.database);
   store = await FoundationDBDataStore.open({
     database,
-    subspace: ['limits'],
+    subspace: place.subspace,
     dataModelsById: { 1: Note },
   });
 });
 afterEach(async () => {
   await store.close();
-  await memory.close();
+  await place.database.close();
 });
 
 const notes = () => store.model(Note);
 const rowsUnder = (prefix: Buffer) =>
-  memory.transact((tx) => tx.getRangeAll(rangeOf(prefix).begin, rangeOf(prefix).end));
+  place.database.transact((tx) => tx.getRangeAll(rangeOf(prefix).begin, rangeOf(prefix).end));
 
 /** Adds notes with these texts, many in one transaction. */
 async function add(texts: readonly (string | undefined)[], from = 0): Promise<void> {
@@ -111,8 +114,8 @@ describe('a record', () => {
       const bytes = Buffer.alloc(size, 7);
       setPartCount(bytes);
       const key = Buffer.from(`record of ${size}`);
-      await memory.transact(async (tx) => setRecord(tx, key, bytes));
-      const found = await memory.transact((tx) => getRecord(tx, key));
+      await place.database.transact(async (tx) => setRecord(tx, key, bytes));
+      const found = await place.database.transact((tx) => getRecord(tx, key));
       expect(found?.equals(bytes)).toBe(true);
       return (await rowsUnder(key)).length;
     };
@@ -125,7 +128,7 @@ describe('sweeping', () => {
   it('clears as many rows as it may in a transaction, and one more in another', async () => {
     const { value } = limits.records.sweptRows;
     const sweeping = async (rows: number) => {
-      await memory.transact(async (tx) => {
+      await place.database.transact(async (tx) => {
         for (let n = 0; n < rows; n += 1) {
           tx.set(Buffer.concat([keys.index(5), Buffer.from(String(n))]), Buffer.alloc(0));
         }
@@ -136,13 +139,13 @@ describe('sweeping', () => {
         ...database,
         transact: async (body, options) => {
           const before = (await rowsUnder(keys.index(5))).length;
-          const result = await memory.transact(body, options);
+          const result = await place.database.transact(body, options);
           sizes.push(before - (await rowsUnder(keys.index(5))).length);
           return result;
         },
       };
       await sweepGarbage(spied, keys, new AbortController().signal);
-      expect(await memory.transact((tx) => readGarbage(tx, keys))).toEqual([]);
+      expect(await place.database.transact((tx) => readGarbage(tx, keys))).toEqual([]);
       return sizes.filter((size) => size > 0);
     };
     expect(await sweeping(value)).toEqual([value]);
@@ -167,7 +170,7 @@ describe('a closed gate', () => {
     const told = async (retryAfterMs: number) => {
       const Next = defineModel({ ...Note, version: '2.0' });
       const program = await openProgram({ 1: Note });
-      const newer = createProgram(program.database, { 1: Next }, { estimate: () => ({ retryAfterMs }) });
+      const newer = program.beside({ 1: Next }, { estimate: () => ({ retryAfterMs }) });
       const error: unknown = await newer
         .model(Next)
         .get(1)

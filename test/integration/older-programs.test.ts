@@ -2,7 +2,6 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { backfill } from '../../src/migration/backfill-spec.ts';
 import { readStoredModel } from '../../src/migration/plan.ts';
 import { defineModel, int32, string } from '../../src/model/index.ts';
-import { createStoreKeys } from '../../src/records/keys.ts';
 import type { Barrier, World } from '../rig/operators.ts';
 import {
   codeOf,
@@ -57,15 +56,14 @@ afterEach(async () => {
   await world.close();
 });
 
-const { prefix } = createStoreKeys(['test']);
 const published = () => world.database.transact((tx) => readStoredModel(tx, world.keys));
 
 /** Opens a store and closes it again; answers what of the database it changed. */
 async function rowsChangedBy(options: Parameters<World['open']>[0]): Promise<readonly string[]> {
-  const before = new Set(await dump(world.database, prefix));
+  const before = new Set(await dump(world.database, world.storeKeys.prefix));
   const store = await world.open(options);
   await store.close();
-  return (await dump(world.database, prefix)).filter((row) => !before.has(row));
+  return (await dump(world.database, world.storeKeys.prefix)).filter((row) => !before.has(row));
 }
 
 describe('a compatible older program', () => {

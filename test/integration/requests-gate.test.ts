@@ -20,7 +20,7 @@ import { createRecordAccess } from '../../src/records/record-access.ts';
 import { schemaIdOf } from '../../src/records/record-codec.ts';
 import { overriding } from '../rig/overriding.ts';
 import { recomputeIndexes } from '../rig/recompute-index.ts';
-import { createProgram, openProgram } from '../rig/requests.ts';
+import { openProgram } from '../rig/requests.ts';
 
 const id = string({ number: 1, required: true });
 
@@ -123,9 +123,9 @@ async function turnFence(
 
 describe('the gate', () => {
   it('refuses every request while the fence says migrating, and says when to come back', async () => {
-    const { database, configured } = await openV1();
+    const { database, configured, beside } = await openV1();
     const estimate = () => ({ retryAfterMs: 99_999, etaMs: 120_000 });
-    const program = createProgram(database, { 1: V1 }, { estimate });
+    const program = beside({ 1: V1 }, { estimate });
     await program.model(V1).add({ id: 'a', name: 'Bern' });
     await turnFence(database, configured(V1));
     const refusal = {
@@ -164,7 +164,7 @@ describe('the gate', () => {
   });
 
   it('does not let a write commit that was in flight when the fence turned', async () => {
-    const { database, configured } = await openV1();
+    const { database, configured, beside } = await openV1();
     let attempts = 0;
     const between: Pick<KeyValueDatabase, 'transact'> = {
       transact: (body, options) =>
@@ -175,7 +175,7 @@ describe('the gate', () => {
           return result;
         }, options),
     };
-    const program = createProgram(between, { 1: V1 });
+    const program = beside({ 1: V1 }, {}, between);
     await expect(program.model(V1).add({ id: 'a', name: 'Bern' })).rejects.toMatchObject({
       code: 'MODEL_MIGRATING',
     });
@@ -188,8 +188,8 @@ describe('the gate', () => {
   });
 
   it('refuses the model to a newer program whose migration has not begun, and serves the older one', async () => {
-    const { database, model } = await openV1();
-    const newer = createProgram(database, { 1: V2 });
+    const { model, beside } = await openV1();
+    const newer = beside({ 1: V2 });
     await model(V1).add({ id: 'a', name: 'Bern' });
     await expect(newer.model(V2).get('a')).rejects.toMatchObject({
       code: 'MODEL_MIGRATING',
@@ -199,8 +199,8 @@ describe('the gate', () => {
   });
 
   it('does not take a program for an older one whose definition was stored, but never published', async () => {
-    const { database } = await openV1();
-    const newer = createProgram(database, { 1: V2 });
+    const { database, beside } = await openV1();
+    const newer = beside({ 1: V2 });
     const { data, hash, keys } = newer.configured(V2);
     const target = { schemaId: 2, hash, version: '2.0', lineage: 2, published: false, data, indexes: [] };
     await database.transact(async (tx) => writeDefinition(tx, keys, target));
@@ -208,9 +208,9 @@ describe('the gate', () => {
   });
 
   it('tells an older program that the schema has changed once the migration is published', async () => {
-    const { database, model } = await openV1();
+    const { database, model, beside } = await openV1();
     await model(V1).get('a');
-    const newer = createProgram(database, { 1: V2 });
+    const newer = beside({ 1: V2 });
     await publish(database, newer.configured(V2), 2);
     await expect(model(V1).get('a')).rejects.toMatchObject({
       code: 'MODEL_SCHEMA_CHANGED',
@@ -228,11 +228,10 @@ describe('the gate', () => {
   });
 
   it('lets those pass whom it is told to admit', async () => {
-    const { database, configured, model } = await openV1();
+    const { database, configured, model, beside } = await openV1();
     await model(V1).add({ id: 'a', name: 'Bern' });
     await turnFence(database, configured(V1));
-    const admitted = createProgram(
-      database,
+    const admitted = beside(
       { 1: V1 },
       {
         admit: async (tx: Transaction, configuredModel, fence) => {
@@ -251,9 +250,9 @@ describe('the gate', () => {
 
 describe('a compatible older program', () => {
   it('serves the model and maintains the indexes that were added without it', async () => {
-    const { database, model, configured } = await openV1();
+    const { database, model, configured, beside } = await openV1();
     await model(V1).add({ id: 'a', name: 'Bern' });
-    const newer = createProgram(database, { 1: V1dot1 });
+    const newer = beside({ 1: V1dot1 });
     await publish(database, newer.configured(V1dot1), 1);
     await newer.model(V1dot1).put({ id: 'a', title: 'Bern', people: 5, size: 'large' });
     await model(V1).change('a', { name: 'Biel' });
@@ -270,8 +269,8 @@ describe('a compatible older program', () => {
   });
 
   it('loses no property that it does not know, neither by change nor by put', async () => {
-    const { database, model, configured } = await openV1();
-    const newer = createProgram(database, { 1: V1dot1 });
+    const { database, model, configured, beside } = await openV1();
+    const newer = beside({ 1: V1dot1 });
     await publish(database, newer.configured(V1dot1), 1);
     await newer.model(V1dot1).add({ id: 'a', title: 'Bern', people: 5 });
     await model(V1).change('a', { name: 'Biel' });
@@ -284,8 +283,8 @@ describe('a compatible older program', () => {
   });
 
   it('keeps a case that it does not know, and validates only what it writes', async () => {
-    const { database, model } = await openV1();
-    const newer = createProgram(database, { 1: V1dot1 });
+    const { database, model, beside } = await openV1();
+    const newer = beside({ 1: V1dot1 });
     await publish(database, newer.configured(V1dot1), 1);
     await newer.model(V1dot1).add({ id: 'a', title: 'longer than ten', size: 'large' });
     expect(await model(V1).get('a')).toEqual({ id: 'a', name: 'longer than ten', size: 2 });
@@ -302,8 +301,8 @@ describe('a compatible older program', () => {
   });
 
   it('writes under the definition that is published', async () => {
-    const { database, model, configured } = await openV1();
-    const newer = createProgram(database, { 1: V1dot1 });
+    const { database, model, configured, beside } = await openV1();
+    const newer = beside({ 1: V1dot1 });
     await publish(database, newer.configured(V1dot1), 1);
     await model(V1).add({ id: 'a', name: 'Bern' });
     const city = configured(V1);
@@ -313,9 +312,9 @@ describe('a compatible older program', () => {
   });
 
   it('a newer compatible program serves by its own names before it is published', async () => {
-    const { database, model } = await openV1();
+    const { model, beside } = await openV1();
     await model(V1).add({ id: 'a', name: 'Bern' });
-    const newer = createProgram(database, { 1: V1dot1 });
+    const newer = beside({ 1: V1dot1 });
     expect(await newer.model(V1dot1).get('a')).toEqual({ id: 'a', title: 'Bern' });
     await newer.model(V1dot1).change('a', { people: 3 });
     expect(await model(V1).get('a')).toEqual({ id: 'a', name: 'Bern' });
@@ -345,7 +344,7 @@ describe('a compatible older program', () => {
     const newer = version(1, { street: string({ number: 1 }), floor: int32({ number: 2 }) });
     const first = await openProgram({ 1: older });
     open = first.database;
-    const second = createProgram(first.database, { 1: newer });
+    const second = first.beside({ 1: newer });
     await publish(first.database, second.configured(newer), 1);
     await second.model(newer).add({ id: 'a', home: { street: 'x', floor: 4 } } as never);
     const home = { street: 'y' };
@@ -377,8 +376,8 @@ describe('a transaction whose result is unknown', () => {
   }
 
   it.each([true, false])('is recognised by what it wrote (applied: %s)', async (applied) => {
-    const { database, model } = await openV1();
-    const program = createProgram(createUncertain(database, applied), { 1: V1 });
+    const { database, model, beside } = await openV1();
+    const program = beside({ 1: V1 }, {}, createUncertain(database, applied));
     await program.model(V1).add({ id: 'a', name: 'B' });
     expect(await program.model(V1).change('a', ({ name }) => ({ name: `${name}!` }))).toEqual({
       id: 'a',
@@ -394,8 +393,8 @@ describe('a transaction whose result is unknown', () => {
   it.each([true, false])(
     'runs the body of transact again, which finds what it wrote (applied: %s)',
     async (applied) => {
-      const { database } = await openV1();
-      const program = createProgram(createUncertain(database, applied), { 1: V1 });
+      const { database, beside } = await openV1();
+      const program = beside({ 1: V1 }, {}, createUncertain(database, applied));
       const found: unknown[] = [];
       await program.transact(async (tx) => {
         found.push(await tx.model(V1).get('a'));
@@ -406,8 +405,8 @@ describe('a transaction whose result is unknown', () => {
   );
 
   it('still refuses to add where another record is', async () => {
-    const { database, model } = await openV1();
-    const program = createProgram(createUncertain(database, false), { 1: V1 });
+    const { database, model, beside } = await openV1();
+    const program = beside({ 1: V1 }, {}, createUncertain(database, false));
     await model(V1).add({ id: 'a', name: 'B' });
     await expect(program.model(V1).add({ id: 'a', name: 'C' })).rejects.toMatchObject({
       code: 'RECORD_EXISTS',
@@ -415,8 +414,9 @@ describe('a transaction whose result is unknown', () => {
   });
 
   it('comes out as STORAGE_FAILED with its code when the driver gives up', async () => {
+    const { beside } = await openV1();
     const failing = { transact: () => Promise.reject(new KeyValueError(1021)) };
-    const program = createProgram(failing, { 1: V1 });
+    const program = beside({ 1: V1 }, {}, failing);
     await expect(program.model(V1).get('a')).rejects.toMatchObject({
       name: 'StorageException',
       code: 'STORAGE_FAILED',

@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { backfill } from '../../src/migration/backfill-spec.ts';
 import { defineModel, float64, string } from '../../src/model/index.ts';
-import { createStoreKeys } from '../../src/records/keys.ts';
 import type { Barrier, World } from '../rig/operators.ts';
 import {
   codeOf,
@@ -134,7 +133,7 @@ describe('of a migration that has written records', () => {
     await dieBeforeChunk(1);
     const old = await world.open({ dataModelsById: { 1: TownV1 } });
     await old.resetMigration(1);
-    const { prefix } = createStoreKeys(['test']);
+    const { prefix } = world.storeKeys;
     const before = await dump(world.database, prefix);
     const error = await errorFrom(
       world.open({ dataModelsById: { 1: TownV3 }, migrationHandler: backfill({ transform: toV3 }) }),
@@ -225,7 +224,7 @@ describe('of a migration that has written records', () => {
 describe('when the target changed half-way', () => {
   it('open says so, and writes nothing', async () => {
     await dieBeforeChunk(1);
-    const { prefix } = createStoreKeys(['test']);
+    const { prefix } = world.storeKeys;
     const before = await dump(world.database, prefix);
     const error = await errorFrom(world.open(toStoreV3));
     expect(error.code).toBe('MIGRATION_TARGET_CHANGED');

@@ -37,7 +37,7 @@ const openOn = (database: KeyValueDatabase) => {
     FoundationDBDataStore.openWith(
       {
         ...slowly,
-        subspace: ['test'],
+        subspace: rig.subspace,
         nodeId: 'other',
         pool: createInlinePool(),
         migrationAuditEventReporter: () => undefined,

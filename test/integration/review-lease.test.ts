@@ -23,7 +23,7 @@ it('a lease is not kept by an attempt that is given up after the answer to its c
   });
   const lease = new FoundationDBMigrationLease({
     database,
-    keys: createStoreKeys(['test']),
+    keys: createStoreKeys(rig.subspace),
     session: 's',
     timeoutMs: 10_000,
     heartbeatMs: 2_500,

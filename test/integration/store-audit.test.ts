@@ -24,6 +24,7 @@ import {
   waitUntil,
 } from '../rig/operators.ts';
 import { overriding, withTransactions } from '../rig/overriding.ts';
+import { drawSubspace } from '../rig/test-database.ts';
 import { createVirtualClock } from '../rig/virtual-clock.ts';
 
 const towns = 350;
@@ -354,12 +355,13 @@ describe('the registry option', () => {
   it('shows what was moved, and where each model stands, for several stores in one registry', async () => {
     await world.fill(towns);
     const registry = new Registry();
+    const subspace = drawSubspace();
     const geo = await world.open({ ...moves, registry, storeName: 'geo' });
     const regions = await world.open({
       dataModelsById: { 2: RegionV1 },
       registry,
       storeName: 'regions',
-      subspace: ['other'],
+      subspace,
     });
     await regions.model(RegionV1).add({ id: 'r', size: '1' });
     await regions.close();
@@ -368,7 +370,7 @@ describe('the registry option', () => {
       migrationHandler: backfill({ transform: regionToV2 }),
       registry,
       storeName: 'regions',
-      subspace: ['other'],
+      subspace,
     });
     await Promise.all([geo.close(), moved.close()]);
     const text = await registry.metrics();

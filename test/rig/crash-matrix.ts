@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { KeyValue, KeyValueDatabase } from '../../src/kv/kv.ts';
-import { openMemoryDatabase } from '../../src/kv/memory/open.ts';
 import { backfill } from '../../src/migration/backfill-spec.ts';
 import type { MigrationContext } from '../../src/migration/context.ts';
 import type { MigrationMetrics } from '../../src/migration/counters.ts';
@@ -19,6 +18,7 @@ import { createFaultyDatabase } from './faulty-database.ts';
 import { createInlinePool } from './inline-pool.ts';
 import { readRows, recomputeIndexes } from './recompute-index.ts';
 import { createSeededRandom } from './seed.ts';
+import { createTestDatabase, drawSubspace } from './test-database.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 import { createVirtualClock } from './virtual-clock.ts';
 
@@ -82,8 +82,10 @@ const withoutLat = (city: object) =>
   Object.fromEntries(Object.entries(city).filter(([name]) => name !== 'lat'));
 
 const padding = 'x'.repeat(1_800);
-const subspace = ['matrix'];
-export const keys = createStoreKeys(subspace).model(1);
+/** Of all runs, one after another: what is stored names keys by all of their bytes. */
+const subspace = drawSubspace();
+const storeKeys = createStoreKeys(subspace);
+export const keys = storeKeys.model(1);
 const heartbeatMs = 2_500;
 
 /** Takes the first records over, and adds one to each in a transaction of its own that advances: exactly once. */
@@ -126,7 +128,7 @@ async function letTheHeartBeat(clock: VirtualClock, { signal }: Context): Promis
 
 /** What stands in the database before the migration: made once, and copied. */
 export async function createStoredCities(): Promise<readonly KeyValue[]> {
-  const database = openMemoryDatabase();
+  const { database } = createTestDatabase();
   const store = await FoundationDBDataStore.open({ database, subspace, dataModelsById: { 1: CityV1 } });
   await store.transact(async (tx) => {
     for (let n = 0; n < records; n += 1) {
@@ -140,7 +142,7 @@ export async function createStoredCities(): Promise<readonly KeyValue[]> {
     }
   });
   await store.close();
-  const rows = await readRows(database, rangeOf(createStoreKeys(subspace).prefix));
+  const rows = await readRows(database, rangeOf(storeKeys.prefix));
   await database.close();
   return rows;
 }
@@ -180,8 +182,10 @@ export async function runMigration(
 ): Promise<RunResult> {
   const clock = createVirtualClock();
   const random = createSeededRandom(1);
-  const database = openMemoryDatabase({ clock, random });
+  const { database, quiet } = createTestDatabase({ clock, random });
   await database.transact((tx) => {
+    const { begin, end } = rangeOf(storeKeys.prefix);
+    tx.clearRange(begin, end);
     for (const { key, value } of stored) tx.set(key, value);
     return Promise.resolve();
   });
@@ -236,14 +240,14 @@ export async function runMigration(
       const process = createFaultyDatabase(database, plans[number]);
       processes.push(process);
       const ending = number === 0 && stop !== undefined ? [process.death, stop] : [process.death];
-      store = await settle(clock, live(process, AbortSignal.any(ending)));
+      store = await settle({ clock, quiet }, live(process, AbortSignal.any(ending)));
       // What a survivor is asked about below is not part of the run.
       process.spare();
       if (number === 0) operations = [...process.operations];
       if (number > plans.length + 1) throw new Error('processes end of nothing');
     }
-    const { metrics, problems } = await settle(clock, inspect(database, store));
-    await settle(clock, store.close());
+    const { metrics, problems } = await settle({ clock, quiet }, inspect(database, store));
+    await settle({ clock, quiet }, store.close());
     await database.close();
     const left = clock.pendingTimers === 0 ? [] : [`${clock.pendingTimers} timers are left`];
     return {
@@ -262,7 +266,10 @@ export async function runMigration(
 const patienceMs = 600_000;
 
 /** Lets time pass, to the next timer whenever nothing else happens, until the promise is settled. */
-async function settle<T>(clock: VirtualClock, promise: Promise<T>): Promise<T> {
+async function settle<T>(
+  { clock, quiet }: { readonly clock: VirtualClock; readonly quiet: () => Promise<void> },
+  promise: Promise<T>,
+): Promise<T> {
   let isSettled = false;
   const end = () => {
     isSettled = true;
@@ -272,6 +279,7 @@ async function settle<T>(clock: VirtualClock, promise: Promise<T>): Promise<T> {
   for (;;) {
     // A macrotask ends every chain of promises that needs no timer.
     await new Promise((resolve) => setImmediate(resolve));
+    await quiet();
     if (isSettled) return promise;
     if (!clock.advanceToNextTimer() || clock.monotonicMs() > untilMs) throw new Error('it never ends');
   }

@@ -1,5 +1,4 @@
 import type { KeyValueDatabase, Transaction } from '../../src/kv/kv.ts';
-import { openMemoryDatabase } from '../../src/kv/memory/open.ts';
 import type { MigrationAuditEvent } from '../../src/migration/audit.ts';
 import type { MigrationContext } from '../../src/migration/context.ts';
 import type { MigrationHandler } from '../../src/migration/handlers.ts';
@@ -14,12 +13,12 @@ import type { Clock } from '../../src/ports/clock.ts';
 import type { ProcessPort } from '../../src/ports/process.ts';
 import type { Random } from '../../src/ports/random.ts';
 import { systemRandom } from '../../src/ports/random.ts';
-import type { ModelKeys } from '../../src/records/keys.ts';
-import { createStoreKeys } from '../../src/records/keys.ts';
+import type { ModelKeys, Subspace } from '../../src/records/keys.ts';
 import type { StoreOptions } from '../../src/store/options.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
 import { createInlinePool } from './inline-pool.ts';
 import { dump, recomputeIndexes } from './recompute-index.ts';
+import { createTestDatabase } from './test-database.ts';
 import { createVirtualClock } from './virtual-clock.ts';
 
 const id = string({ number: 1, required: true });
@@ -121,9 +120,11 @@ export function createLatch<T = void>(): Latch<T> {
 type Options<M extends AnyModels> = Partial<Omit<StoreOptions<M>, 'database' | 'dataModelsById'>>;
 type Store<M extends AnyModels> = FoundationDBDataStore<M>;
 
-/** Some stores on one database in memory and one virtual clock. Time passes only while `settle` waits. */
+/** Some stores on one database and one virtual clock. Time passes only while `settle` waits. */
 export interface MigrationRig {
   readonly database: KeyValueDatabase;
+  /** Of all stores. */
+  readonly subspace: Subspace;
   readonly clock: ReturnType<typeof createVirtualClock>;
   /** Audit events of all stores, in the order in which they were reported. */
   readonly events: MigrationAuditEvent[];
@@ -151,13 +152,11 @@ export interface MigrationRig {
   close(): Promise<void>;
 }
 
-const subspace = ['test'];
 const never = new Promise<never>(() => undefined);
 
 export function createMigrationRig(): MigrationRig {
   const clock = createVirtualClock();
-  const database = openMemoryDatabase({ clock });
-  const keys = createStoreKeys(subspace);
+  const { database, subspace, keys, quiet } = createTestDatabase({ clock });
   const events: MigrationAuditEvent[] = [];
   const processes = createProcesses();
   const stores: { close(): Promise<void> }[] = [];
@@ -171,6 +170,7 @@ export function createMigrationRig(): MigrationRig {
     for (let idle = 0; !isSettled;) {
       // A macrotask ends every chain of promises that needs no timer.
       await new Promise((resolve) => setImmediate(resolve));
+      await quiet();
       if (isSettled) break;
       idle = clock.advanceToNextTimer() ? 0 : idle + 1;
       // Generous: a module that is loaded takes real time.
@@ -205,6 +205,7 @@ export function createMigrationRig(): MigrationRig {
 
   const rig: MigrationRig = {
     database,
+    subspace,
     clock,
     events,
     async open(models, options = {}) {

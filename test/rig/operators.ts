@@ -1,6 +1,5 @@
 import { expect, vi } from 'vitest';
 import type { KeyValueDatabase, TransactOptions } from '../../src/kv/kv.ts';
-import { openMemoryDatabase } from '../../src/kv/memory/open.ts';
 import type { MigrationAuditEvent } from '../../src/migration/audit.ts';
 import type { MigrationContext } from '../../src/migration/context.ts';
 import { MigrationOutcome } from '../../src/migration/outcome.ts';
@@ -11,13 +10,13 @@ import type { AnyModels } from '../../src/model/infer.ts';
 import { systemClock } from '../../src/ports/clock.ts';
 import { systemProcess } from '../../src/ports/process.ts';
 import { systemRandom } from '../../src/ports/random.ts';
-import type { ModelKeys, PassName } from '../../src/records/keys.ts';
-import { createStoreKeys } from '../../src/records/keys.ts';
+import type { ModelKeys, PassName, StoreKeys, Subspace } from '../../src/records/keys.ts';
 import type { Ports } from '../../src/store/core.ts';
 import type { StoreOptions } from '../../src/store/options.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
 import { latitudeOf, townId, TownV1 } from './operators-models.ts';
 import { recomputeIndexes } from './recompute-index.ts';
+import { createTestDatabase } from './test-database.ts';
 
 export * from './operators-models.ts';
 
@@ -71,6 +70,10 @@ const isChunkCommit = (options: TransactOptions | undefined) =>
 export interface World {
   /** Under the stores of this world; none of them closes it. */
   readonly database: KeyValueDatabase;
+  /** Of all stores. */
+  readonly subspace: Subspace;
+  readonly storeKeys: StoreKeys;
+  /** Of model 1. */
   readonly keys: ModelKeys;
   /** Called before each chunk is committed, with its number from 0, and waited for. */
   beforeChunk: (chunk: number) => Promise<void> | void;
@@ -92,8 +95,8 @@ export interface World {
 }
 
 export function createWorld(): World {
-  const database = openMemoryDatabase();
-  const keys = createStoreKeys(['test']).model(1);
+  const { database, subspace, keys: storeKeys } = createTestDatabase();
+  const keys = storeKeys.model(1);
   const stores: FoundationDBDataStore[] = [];
   const audit: MigrationAuditEvent[] = [];
   let chunks = 0;
@@ -111,6 +114,8 @@ export function createWorld(): World {
   };
   const world: World = {
     database,
+    subspace,
+    storeKeys,
     keys,
     beforeChunk: () => undefined,
     beforeTransaction: () => undefined,
@@ -121,7 +126,7 @@ export function createWorld(): World {
     async open(options, ports) {
       const given = {
         database: watched,
-        subspace: ['test'],
+        subspace,
         migrationAuditEventReporter: (event: MigrationAuditEvent) => void audit.push(event),
         ...options,
       } as StoreOptions<typeof options.dataModelsById>;

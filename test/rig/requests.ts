@@ -1,18 +1,17 @@
 import { ModelException, RequestException } from '../../src/errors.ts';
 import type { KeyValueDatabase } from '../../src/kv/kv.ts';
-import { openMemoryDatabase } from '../../src/kv/memory/open.ts';
 import type { AnyModel } from '../../src/model/define.ts';
 import type { AnyModels } from '../../src/model/infer.ts';
 import { resolveModels } from '../../src/model/resolve.ts';
 import type { ConfiguredModel } from '../../src/records/configured-model.ts';
 import { createConfiguredModel } from '../../src/records/configured-model.ts';
 import type { StoreKeys } from '../../src/records/keys.ts';
-import { createStoreKeys } from '../../src/records/keys.ts';
 import { publishNew } from '../../src/records/publish.ts';
 import type { GateOptions } from '../../src/store/gate.ts';
 import { createGate } from '../../src/store/gate.ts';
 import type { Requests } from '../../src/store/request.ts';
 import { createRequests } from '../../src/store/request.ts';
+import { createTestDatabase } from './test-database.ts';
 
 /** One program's requests to a database, without a store around them: no migrations, no lease, no bus. */
 export interface Program extends Requests {
@@ -23,13 +22,13 @@ export interface Program extends Requests {
   readonly close: () => void;
 }
 
-/** A program that publishes nothing. Any number of them may share a database. */
-export function createProgram(
+/** A program that publishes nothing. */
+function createProgram(
   database: Pick<KeyValueDatabase, 'transact'>,
+  keys: StoreKeys,
   modelsById: AnyModels,
   options: GateOptions = {},
 ): Program {
-  const keys = createStoreKeys(['test']);
   const { models, referenceKeys } = resolveModels(modelsById);
   const configured = new Map<AnyModel, ConfiguredModel>(
     models.map((model) => [
@@ -57,15 +56,27 @@ export function createProgram(
   };
 }
 
+/** The first program of a database, which it may share with any number of others. */
+export interface FirstProgram extends Program {
+  readonly database: KeyValueDatabase;
+  /** Another program on the same database, or on `through`, which leads to it. It publishes nothing. */
+  readonly beside: (
+    modelsById: AnyModels,
+    options?: GateOptions,
+    through?: Pick<KeyValueDatabase, 'transact'>,
+  ) => Program;
+}
+
 /** A fresh database with the models published in it, and a program that serves them. */
-export async function openProgram(
-  modelsById: AnyModels,
-  options?: GateOptions,
-): Promise<Program & { readonly database: KeyValueDatabase }> {
-  const database = openMemoryDatabase();
-  const program = createProgram(database, modelsById, options);
+export async function openProgram(modelsById: AnyModels, options?: GateOptions): Promise<FirstProgram> {
+  const { database, keys } = createTestDatabase();
+  const program = createProgram(database, keys, modelsById, options);
   await database.transact(async (tx) => {
     for (const definition of Object.values(modelsById)) await publishNew(tx, program.configured(definition));
   });
-  return { ...program, database };
+  return {
+    ...program,
+    database,
+    beside: (others, gate, through = database) => createProgram(through, keys, others, gate),
+  };
 }

@@ -1,17 +1,16 @@
 import type { KeyValueDatabase, KeyValueTransaction } from '../../src/kv/kv.ts';
-import { openMemoryDatabase } from '../../src/kv/memory/open.ts';
 import type { MigrationAuditEvent } from '../../src/migration/audit.ts';
 import type { AnyModels } from '../../src/model/infer.ts';
 import { systemClock } from '../../src/ports/clock.ts';
 import { systemProcess } from '../../src/ports/process.ts';
 import { systemRandom } from '../../src/ports/random.ts';
 import type { ModelKeys, StoreKeys } from '../../src/records/keys.ts';
-import { createStoreKeys } from '../../src/records/keys.ts';
 import type { Ports } from '../../src/store/core.ts';
 import type { StoreOptions } from '../../src/store/options.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
 import { overriding, withTransactions } from './overriding.ts';
 import { CityV1, cityOf, createInlinePool, createLatch } from './migration.ts';
+import { createTestDatabase } from './test-database.ts';
 
 /** A transaction of a store that is about to commit, or has. */
 export interface ObservedCommit {
@@ -27,7 +26,7 @@ export type CommitObserver = (commit: ObservedCommit) => Promise<void> | void;
 
 type Options<M extends AnyModels> = Partial<StoreOptions<M>> & { readonly dataModelsById: M };
 
-/** Stores of one process on one database in memory, every commit of which can be looked at, held, and raced. */
+/** Stores of one process on one database, every commit of which can be looked at, held, and raced. */
 export interface TrapRig {
   readonly database: KeyValueDatabase;
   readonly storeKeys: StoreKeys;
@@ -56,8 +55,7 @@ export const inBackground = { migrationStartupBudgetMs: 0, continueMigrationsInB
 const impatient = { ...systemRandom, fraction: () => 0 };
 
 export function createTrapRig(): TrapRig {
-  const database = openMemoryDatabase();
-  const storeKeys = createStoreKeys(['test']);
+  const { database, subspace, keys: storeKeys } = createTestDatabase();
   const stores: { close(): Promise<void> }[] = [];
   const events: MigrationAuditEvent[] = [];
   let opened = 0;
@@ -71,7 +69,7 @@ export function createTrapRig(): TrapRig {
     async open(options, ports) {
       const { migrationAuditEventReporter: report } = options;
       const given = {
-        subspace: ['test'],
+        subspace,
         pool: createInlinePool(),
         nodeId: `node-${opened}`,
         ...options,
