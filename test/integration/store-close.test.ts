@@ -19,7 +19,8 @@ import {
   toV2,
   waitUntil,
 } from '../rig/operators.ts';
-import { createTemporaryDirectory } from '../rig/temporary-directory.ts';
+import { createTestPlace } from '../rig/test-database.ts';
+import type { TestPlace } from '../rig/test-place.ts';
 
 const towns = 350;
 const background = { migrationStartupBudgetMs: 0, continueMigrationsInBackground: true } as const;
@@ -213,9 +214,9 @@ describe('the signal of open', () => {
 describe('a process', () => {
   const child = fileURLToPath(new URL('../rig/operators-child.ts', import.meta.url));
   /** Runs the child until it ends by itself. Answers its exit code and what it wrote. */
-  const run = (mode: string, directory: string) =>
+  const run = (mode: string, place: TestPlace) =>
     new Promise<{ code: number | null; output: string }>((resolve, reject) => {
-      const running = spawn(process.execPath, ['--import', 'tsx', child, mode, directory], {
+      const running = spawn(process.execPath, ['--import', 'tsx', child, mode, JSON.stringify(place)], {
         stdio: ['ignore', 'pipe', 'pipe'],
       });
       let output = '';
@@ -229,11 +230,11 @@ describe('a process', () => {
     'ends by itself when its store is %s',
     { timeout: 60_000 },
     async (mode) => {
-      const directory = createTemporaryDirectory('close');
+      const place = createTestPlace('close');
       try {
-        expect(await run(mode, directory.path)).toEqual({ code: 0, output: 'ready to end\n' });
+        expect(await run(mode, place)).toEqual({ code: 0, output: 'ready to end\n' });
       } finally {
-        directory.remove();
+        await place.remove();
       }
     },
   );

@@ -1,15 +1,19 @@
 import { backfill } from '../../src/migration/backfill-spec.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
 import { TownV1, TownV2 } from './operators-models.ts';
+import type { TestPlace } from './test-place.ts';
+import { openTestDatabase } from './test-place.ts';
 
 /**
  * A process that does something with a store and then has nothing left to do: it has to end by itself, with no call
  * of `process.exit` and no timer that keeps it.
  */
-const [mode, directory] = process.argv.slice(2);
+const [mode, given = ''] = process.argv.slice(2);
+const { address, subspace } = JSON.parse(given) as TestPlace;
 const place = {
-  database: `embedded:${directory ?? ''}`,
-  subspace: ['test'],
+  // The store opens what it can by itself, and then it has to end it too.
+  database: address.startsWith('fake:') ? await openTestDatabase(address) : address,
+  subspace,
   migrationAuditEventReporter: () => undefined,
 };
 const before = await FoundationDBDataStore.open({ ...place, dataModelsById: { 1: TownV1 } });
