@@ -113,7 +113,7 @@ describe('a record', () => {
     const rowsFor = async (size: number) => {
       const bytes = Buffer.alloc(size, 7);
       setPartCount(bytes);
-      const key = Buffer.from(`record of ${size}`);
+      const key = Buffer.concat([keys.records(1), Buffer.from(`record of ${size}`)]);
       await place.database.transact(async (tx) => setRecord(tx, key, bytes));
       const found = await place.database.transact((tx) => getRecord(tx, key));
       expect(found?.equals(bytes)).toBe(true);

@@ -198,9 +198,9 @@ describe('a program that was rolled back in the middle of a migration', () => {
   it('is refused for good once the newer program has finished', async () => {
     await leaveHalfWay();
     const old = await world.open({ dataModelsById: { 1: TownV1 } });
-    const waiting = old.awaitMigration(1);
+    const waiting = codeOf(old.awaitMigration(1));
     await world.open({ dataModelsById: { 1: TownV2 }, ...moves });
-    expect(await codeOf(waiting)).toBe('MODEL_SCHEMA_CHANGED');
+    expect(await waiting).toBe('MODEL_SCHEMA_CHANGED');
   });
 
   it('a program of a newer version leads out, from the rolled-back one by reset', async () => {

@@ -279,7 +279,7 @@ async function settle<T>(
   for (;;) {
     // A macrotask ends every chain of promises that needs no timer.
     await new Promise((resolve) => setImmediate(resolve));
-    await quiet();
+    await Promise.race([quiet(), promise.then(end, end)]);
     if (isSettled) return promise;
     if (!clock.advanceToNextTimer() || clock.monotonicMs() > untilMs) throw new Error('it never ends');
   }

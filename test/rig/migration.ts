@@ -170,7 +170,7 @@ export function createMigrationRig(): MigrationRig {
     for (let idle = 0; !isSettled;) {
       // A macrotask ends every chain of promises that needs no timer.
       await new Promise((resolve) => setImmediate(resolve));
-      await quiet();
+      await Promise.race([quiet(), promise.then(end, end)]);
       if (isSettled) break;
       idle = clock.advanceToNextTimer() ? 0 : idle + 1;
       // Generous: a module that is loaded takes real time.

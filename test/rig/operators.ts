@@ -171,15 +171,18 @@ export function waitUntil(sentence: string, condition: () => boolean | Promise<b
   );
 }
 
+const haltedStates: ReadonlySet<MigrationStatus['state']> = new Set(['Paused', 'Canceled', 'Failed']);
+
+/** A migration that halts says so first, and releases its lease in the next transaction: that is waited for too. */
 export function waitForStatus(
   store: Pick<FoundationDBDataStore, 'migrationStatus'>,
   state: MigrationStatus['state'],
   modelId = 1,
 ): Promise<void> {
-  return waitUntil(
-    `model ${modelId} is ${state}`,
-    async () => (await store.migrationStatus(modelId)).state === state,
-  );
+  return waitUntil(`model ${modelId} is ${state}`, async () => {
+    const { state: found, owner } = await store.migrationStatus(modelId);
+    return found === state && (!haltedStates.has(state) || owner === null);
+  });
 }
 
 /** The code of what a promise rejects with. */

@@ -2,24 +2,21 @@ import { randomBytes } from 'node:crypto';
 import { rangeOf } from '../../src/records/keys.ts';
 import { encodeTuple } from '../../src/records/tuple.ts';
 import { createTemporaryDirectory } from './temporary-directory.ts';
-import { openTestDatabase } from './test-place.ts';
 
 /**
  * Around one run of `npm run test:fdb`: gives it a subspace that nobody else has, and demands that nothing is left there.
  * Each test file clears its own part, so what is left was written by somebody who should have ended by then.
  */
 export default async function setup(): Promise<() => Promise<void>> {
-  const kind = process.env['GODWIT_TEST_DATABASE'];
   const run = `godwit-test-run-${randomBytes(6).toString('hex')}`;
   process.env['GODWIT_TEST_RUN'] = run;
-  const directory = kind === undefined ? undefined : createTemporaryDirectory('shared');
-  if (directory !== undefined) process.env['GODWIT_TEST_DIRECTORY'] ??= directory.path;
-  const address =
-    kind === undefined
-      ? `fdb:${process.env['FDB_CLUSTER_FILE'] ?? ''}`
-      : `${kind}:${process.env['GODWIT_TEST_DIRECTORY'] ?? ''}`;
+  const isCluster = (process.env['GODWIT_TEST_DATABASE'] ?? '') === '';
+  const directory = isCluster ? undefined : createTemporaryDirectory('shared');
+  if (directory !== undefined) process.env['GODWIT_TEST_DIRECTORY'] = directory.path;
+  // It looks at the environment when it is loaded.
+  const { openTestDatabase, sharedAddress = '' } = await import('./test-place.ts');
   // A cluster that does not answer is told at once, and not by every test.
-  const database = await openTestDatabase(address);
+  const database = await openTestDatabase(sharedAddress);
   // A directory is the run's alone: there, nothing may lie outside of its subspace either.
   const { begin, end } =
     directory === undefined ? rangeOf(encodeTuple([run])) : { begin: Buffer.alloc(0), end: Buffer.of(0xff) };

@@ -61,7 +61,8 @@ export async function openTestDatabase(address: string): Promise<KeyValueDatabas
   };
 }
 
-async function openAddress(address: string): Promise<KeyValueDatabase> {
+/** The same, by a connection of the caller's own. */
+export async function openAddress(address: string): Promise<KeyValueDatabase> {
   const directory = /^fake:(.+)$/su.exec(address)?.[1];
   if (directory === undefined) return openDatabase(address);
   const underneath = await openEmbeddedDatabase({ directory });
