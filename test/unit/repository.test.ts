@@ -77,17 +77,6 @@ describe('the repository', () => {
     expect(Object.entries(lock.packages).filter(([, entry]) => entry.version === undefined)).toEqual([]);
   });
 
-  it('pins the images of docker-compose.yml by a tag, checks their health, and publishes them on loopback', () => {
-    const compose = read('docker-compose.yml');
-    const images = [...compose.matchAll(/^\s+image: (.+)$/gm)].map(([, image = '']) => image);
-    expect(images.map((image) => image.split(':')[0])).toEqual(['foundationdb/foundationdb', 'nats']);
-    expect(images.filter((image) => !/:\d+\.\d+[\w.-]*$/.test(image))).toEqual([]);
-    expect(images[0]).toMatch(/:7\.3\./);
-    expect(compose.match(/^ {4}healthcheck:$/gm)).toHaveLength(images.length);
-    const ports = [...compose.matchAll(/^\s+- (\S+:\d+:\d+)$/gm)].map(([, port = '']) => port);
-    expect(ports.filter((port) => !port.startsWith('127.0.0.1:'))).toEqual([]);
-  });
-
   it('has every npm script that the README names', () => {
     const named = [...read('README.md').matchAll(/npm (?:run(?:-script)? ([\w:-]+)|(test|start))/g)].map(
       ([, script, short]) => script ?? short,
