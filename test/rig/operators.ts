@@ -171,9 +171,9 @@ export function waitUntil(sentence: string, condition: () => boolean | Promise<b
   );
 }
 
-const haltedStates: ReadonlySet<MigrationStatus['state']> = new Set(['Paused', 'Canceled', 'Failed']);
+const wishedStates: ReadonlySet<MigrationStatus['state']> = new Set(['Paused', 'Canceled']);
 
-/** A migration that halts says so first, and releases its lease in the next transaction: that is waited for too. */
+/** An operator's wish is acknowledged first, and the lease released in the next transaction: that is waited for too. */
 export function waitForStatus(
   store: Pick<FoundationDBDataStore, 'migrationStatus'>,
   state: MigrationStatus['state'],
@@ -181,7 +181,7 @@ export function waitForStatus(
 ): Promise<void> {
   return waitUntil(`model ${modelId} is ${state}`, async () => {
     const { state: found, owner } = await store.migrationStatus(modelId);
-    return found === state && (!haltedStates.has(state) || owner === null);
+    return found === state && (!wishedStates.has(state) || owner === null);
   });
 }
 
