@@ -76,6 +76,11 @@ function whenState(store: FoundationDBDataStore, state: string): Promise<void> {
   return seen.opened;
 }
 
+/** The lease of a build that stands still is released in the transaction behind that. */
+async function whenReleased(store: Pick<FoundationDBDataStore, 'migrationStatus'>): Promise<void> {
+  while ((await rig.settle(store.migrationStatus(1))).owner !== null);
+}
+
 describe('the build of an index that an operator', () => {
   it.each([
     ['pauses', 'Paused', (store: FoundationDBDataStore) => store.pauseMigration(1)],
@@ -89,6 +94,7 @@ describe('the build of an index that an operator', () => {
       const stopped = whenState(store as never, state);
       await stop(store as never);
       await rig.settle(stopped);
+      await whenReleased(store);
       const before = await rig.dump();
       // No open begins it again, and none is refused for it.
       const other = await rig.open({ 1: Indexed }, { continueMigrationsInBackground: true });
