@@ -88,10 +88,15 @@ describe.each([0, 1_000])('a startup budget of %i ms', (migrationStartupBudgetMs
 
   it('that is spent hands over to the background, in dependency order, with requests refused meanwhile', async () => {
     const { handler, goOn } = held();
+    // Behind the commit that whoever awaits the migration sees.
+    const reported = createLatch();
     const store = await rig.open(models, {
       ...background,
       migrationStartupBudgetMs,
       migrationExpandHandler: { A: handler, B: succeed, C: succeed },
+      migrationAuditEventReporter({ type, modelName }) {
+        if (type === 'Completed' && modelName === 'C') reported.open();
+      },
     });
     expect(store.readiness()).toMatchObject({
       ready: false,
@@ -112,7 +117,7 @@ describe.each([0, 1_000])('a startup budget of %i ms', (migrationStartupBudgetMs
     }
     expect([...(await store.pendingMigrations()).keys()]).toEqual([1, 2, 3]);
     goOn();
-    await rig.settle(store.awaitMigration(3));
+    await rig.settle(Promise.all([store.awaitMigration(3), reported.opened]));
     expect(typesOf(rig.events).filter((type) => type === 'Contract Completed')).toHaveLength(3);
     const order = rig.events.filter(({ type }) => type === 'LeaseAcquired' || type === 'Completed');
     expect(order.map(({ modelName, type }) => `${modelName} ${type}`)).toEqual([
