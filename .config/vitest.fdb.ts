@@ -22,6 +22,7 @@ export default defineConfig({
   test: {
     include: [
       'test/conformance/foundationdb.test.ts',
+      'test/conformance/lease.test.ts',
       'test/integration/**/*.test.ts',
       'test/cluster/**/*.test.ts',
     ],

@@ -1,26 +1,30 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { KeyValueDatabase, Transaction } from '../../src/kv/kv.ts';
-import { openMemoryDatabase } from '../../src/kv/memory/open.ts';
 import type { LeaseHandle, LeaseRequest, MigrationLease } from '../../src/migration/lease.ts';
 import { createFaultyDatabase } from '../rig/faulty-database.ts';
+import type { LeasePlace } from '../rig/leases.ts';
+import { createTestDatabase } from '../rig/test-database.ts';
 
 /** Makes a lease as one process has it: those of one database compete. */
-export type LeaseMaker = (database: KeyValueDatabase, process: string) => MigrationLease;
+export type LeaseMaker = (place: LeasePlace, process: string) => MigrationLease;
 
 const never = new AbortController().signal;
-const key = Buffer.from('written by the owner');
 
 /** What every `MigrationLease` has to do, whoever wrote it: a migration is only as safe as the lease under it. */
 export function describeMigrationLease(name: string, create: LeaseMaker): void {
   describe(`migration lease: ${name}`, () => {
+    let place: LeasePlace;
     let database: KeyValueDatabase;
+    let key: Buffer;
     let mine: MigrationLease;
     let yours: MigrationLease;
     const held: LeaseHandle[] = [];
     beforeEach(() => {
-      database = openMemoryDatabase();
-      mine = create(database, 'mine');
-      yours = create(database, 'yours');
+      place = createTestDatabase();
+      database = place.database;
+      key = Buffer.concat([place.keys.prefix, Buffer.from('written by the owner')]);
+      mine = create(place, 'mine');
+      yours = create(place, 'yours');
     });
     afterEach(async () => {
       await Promise.all(held.splice(0).map((handle) => handle.release()));
@@ -58,7 +62,7 @@ export function describeMigrationLease(name: string, create: LeaseMaker): void {
     });
 
     it('is granted to one of many who ask at the same time', async () => {
-      const leases = Array.from({ length: 8 }, (_, n) => create(database, `process ${n}`));
+      const leases = Array.from({ length: 8 }, (_, n) => create(place, `process ${n}`));
       const answers = await Promise.all(leases.map((lease) => acquire(lease)));
       const granted = answers.flatMap((answer) => (answer.refused === true ? [] : [answer]));
       held.push(...granted);
@@ -140,7 +144,7 @@ export function describeMigrationLease(name: string, create: LeaseMaker): void {
     });
 
     it('takes what has to be true with the ownership into the same transaction, or leaves it to the caller', async () => {
-      const prepared = Buffer.from('prepared');
+      const prepared = Buffer.concat([place.keys.prefix, Buffer.from('prepared')]);
       let calls = 0;
       const prepare = (tx: Transaction) => {
         calls += 1;
@@ -171,7 +175,7 @@ export function describeMigrationLease(name: string, create: LeaseMaker): void {
           struck = true;
           return fault;
         });
-        const owner = await own(create(faulty, 'struck'));
+        const owner = await own(create({ ...place, database: faulty }, 'struck'));
         expect(struck).toBe(true);
         expect(await isRefused(yours)).toBe(true);
         await write(owner);

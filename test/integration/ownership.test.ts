@@ -4,7 +4,8 @@ import type { MigrationContext } from '../../src/migration/context.ts';
 import { externalOwner } from '../../src/migration/external-owner.ts';
 import { MigrationOutcome } from '../../src/migration/outcome.ts';
 import { answers, CityV2, cityId, createLatch, thing, toCityV2 } from '../rig/migration.ts';
-import { createRowLease } from '../rig/leases.ts';
+import { createRowLease, leaseTimes } from '../rig/leases.ts';
+import { waitForStatus } from '../rig/operators.ts';
 import type { TrapRig } from '../rig/trap-rig.ts';
 import { createTrapRig, inBackground, outcomeOf } from '../rig/trap-rig.ts';
 
@@ -17,7 +18,10 @@ afterEach(() => rig.close());
 
 const cities = 30;
 const moves = { dataModelsById: { 1: CityV2 }, migrationHandler: backfill({ transform: toCityV2 }) };
-const quick = { migrationLeaseTimeoutMs: 1_000, migrationLeaseHeartbeatMs: 50 };
+const quick = {
+  migrationLeaseTimeoutMs: leaseTimes.timeoutMs,
+  migrationLeaseHeartbeatMs: leaseTimes.heartbeatMs,
+};
 
 /** An Expand handler that stays under way until its process is not the owner any more. */
 function createStay() {
@@ -122,7 +126,7 @@ describe('externalOwner', () => {
 
 describe("an application's own lease", () => {
   it('is enough to migrate under, to pause, to resume, and to be explained', async () => {
-    const migrationLease = createRowLease(rig.database);
+    const migrationLease = createRowLease({ database: rig.database, keys: rig.storeKeys });
     const [begun, hold] = [createLatch(), createLatch()];
     const handler = answers(async () => {
       begun.open();
@@ -139,8 +143,7 @@ describe("an application's own lease", () => {
     expect(await store.explainLease(1)).toMatchObject({ held: true, epoch: 1 });
     await store.pauseMigration(1);
     hold.open();
-    await outcomeOf(store.awaitMigration(1, { timeoutMs: 50 }));
-    expect((await store.migrationStatus(1)).state).toBe('Paused');
+    await waitForStatus(store, 'Paused');
     await store.resumeMigration(1);
     await store.awaitMigration(1);
     expect((await store.explainLease(1))?.held).toBe(false);

@@ -6,13 +6,24 @@ import type { LeaseExplanation, MigrationLease } from '../../src/migration/lease
 import type { Clock } from '../../src/ports/clock.ts';
 import { systemClock } from '../../src/ports/clock.ts';
 import { systemRandom } from '../../src/ports/random.ts';
-import { createStoreKeys } from '../../src/records/keys.ts';
+import type { StoreKeys } from '../../src/records/keys.ts';
+import { sharedAddress } from './test-place.ts';
 
-export const leaseTimes = { timeoutMs: 1_000, heartbeatMs: 50 } as const;
+/** Below 5 s a cluster takes no lease. */
+export const leaseTimes = {
+  timeoutMs: sharedAddress === undefined ? 1_000 : 5_000,
+  heartbeatMs: sharedAddress === undefined ? 50 : 250,
+} as const;
+
+/** Where leases lie that compete. */
+export interface LeasePlace {
+  readonly database: KeyValueDatabase;
+  readonly keys: StoreKeys;
+}
 
 /** The default lease of a process of which nobody can tell whether it lives. */
 export function createDefaultLease(
-  database: KeyValueDatabase,
+  { database, keys }: LeasePlace,
   process: string,
   {
     clock = systemClock,
@@ -22,7 +33,7 @@ export function createDefaultLease(
 ): FoundationDBMigrationLease {
   return new FoundationDBMigrationLease({
     database,
-    keys: createStoreKeys(['test']),
+    keys,
     session: process,
     timeoutMs,
     heartbeatMs,
@@ -36,20 +47,20 @@ export function createDefaultLease(
   });
 }
 
-const rowKey = (modelId: number) => Buffer.from(`own lease/${modelId}`);
-const readRow = async (tx: Transaction, modelId: number): Promise<LeaseExplanation & { token: string }> =>
-  JSON.parse(
-    (await tx.get(rowKey(modelId)))?.toString() ?? '{"epoch":0,"token":"","held":false}',
-  ) as LeaseExplanation & { token: string };
+const readRow = async (tx: Transaction, key: Buffer): Promise<LeaseExplanation & { token: string }> =>
+  JSON.parse((await tx.get(key))?.toString() ?? '{"epoch":0,"token":"","held":false}') as LeaseExplanation & {
+    token: string;
+  };
 
 /** A lease as an application may write one: a row that says who has it, for as long as that one wants. */
-export function createRowLease(database: KeyValueDatabase): MigrationLease {
+export function createRowLease({ database, keys }: LeasePlace): MigrationLease {
+  const rowKey = (modelId: number) => Buffer.concat([keys.prefix, Buffer.from(`own lease/${modelId}`)]);
   return {
     acquire: async ({ modelId, migrationId, nodeId, signal, prepare }) => {
       const token = randomUUID();
       const found = await database.transact(
         async (tx) => {
-          const row = await readRow(tx, modelId);
+          const row = await readRow(tx, rowKey(modelId));
           if (row.held || row.token === token) return row;
           const taken = { epoch: row.epoch + 1, token, nodeId, migrationId, held: true };
           await prepare?.(tx, { epoch: taken.epoch, takeover: false });
@@ -62,7 +73,7 @@ export function createRowLease(database: KeyValueDatabase): MigrationLease {
         const holder = found as LeaseExplanation;
         return { refused: true, holder, worthRetrying: (leave) => nextTurn(leave) };
       }
-      const isOurs = async (tx: Transaction) => (await readRow(tx, modelId)).token === token;
+      const isOurs = async (tx: Transaction) => (await readRow(tx, rowKey(modelId))).token === token;
       return {
         epoch: found.epoch,
         takeover: false,
@@ -78,7 +89,7 @@ export function createRowLease(database: KeyValueDatabase): MigrationLease {
       };
     },
     async explain(modelId) {
-      const row = await database.transact((tx) => readRow(tx, modelId));
+      const row = await database.transact((tx) => readRow(tx, rowKey(modelId)));
       return row.epoch === 0 ? undefined : row;
     },
   };

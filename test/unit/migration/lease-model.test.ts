@@ -4,6 +4,7 @@ import type { KeyValueDatabase, KeyValueTransaction } from '../../../src/kv/kv.t
 import { KeyValueError, KeyValueErrorCode } from '../../../src/kv/kv.ts';
 import { openMemoryDatabase } from '../../../src/kv/memory/open.ts';
 import type { LeaseHandle, MigrationLease } from '../../../src/migration/lease.ts';
+import { createStoreKeys } from '../../../src/records/keys.ts';
 import { createDefaultLease } from '../../rig/leases.ts';
 import { withTransactions } from '../../rig/overriding.ts';
 import { drawSeed } from '../../rig/seed.ts';
@@ -77,7 +78,10 @@ function createNode(database: KeyValueDatabase, n: number, speed: number): Node 
     clock,
     speed,
     lease: createDefaultLease(
-      cutOff(database, () => node.isBeating && node.missing-- > 0),
+      {
+        database: cutOff(database, () => node.isBeating && node.missing-- > 0),
+        keys: createStoreKeys(['test']),
+      },
       `node-${n}`,
       {
         clock,
