@@ -5,7 +5,7 @@ import { externalOwner } from '../../src/migration/external-owner.ts';
 import { MigrationOutcome } from '../../src/migration/outcome.ts';
 import { answers, CityV2, cityId, createLatch, thing, toCityV2 } from '../rig/migration.ts';
 import { createRowLease, leaseTimes } from '../rig/leases.ts';
-import { waitForStatus } from '../rig/operators.ts';
+import { waitForStatus, waitUntil } from '../rig/operators.ts';
 import type { TrapRig } from '../rig/trap-rig.ts';
 import { createTrapRig, inBackground, outcomeOf } from '../rig/trap-rig.ts';
 
@@ -146,7 +146,8 @@ describe("an application's own lease", () => {
     await waitForStatus(store, 'Paused');
     await store.resumeMigration(1);
     await store.awaitMigration(1);
-    expect((await store.explainLease(1))?.held).toBe(false);
+    // Released behind the publication.
+    await waitUntil('the lease is free', async () => (await store.explainLease(1))?.held === false);
     expect((await store.migrationMetrics(1)).recordsMoved).toBe(cities);
     expect(await outcomeOf(store.releaseLease(1))).toBe('LEASE_NOT_RELEASABLE');
   });
@@ -169,6 +170,8 @@ describe('a lease that an operator releases', () => {
     const { message } = rig.events.find(({ type }) => type === 'LeaseRejected') ?? {};
     expect(message).toBe('taken from owner: it hangs (by ops)');
     expect(await owner.migrationMetrics(1)).toMatchObject({ recordsMoved: cities, failed: 0, retries: 0 });
+    // Its own release follows the publication.
+    await waitUntil('the lease is free', async () => (await owner.explainLease(1))?.held === false);
     expect(await owner.releaseLease(1)).toBeUndefined();
   });
 
