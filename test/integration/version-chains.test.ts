@@ -127,6 +127,7 @@ describe('a chain of versions', () => {
       }),
     });
     const store = await open({ migrations: chain(fails, second), continueMigrationsInBackground: true });
+    await expect(rig.settle(store.awaitMigration(1))).rejects.toMatchObject({ code: 'MIGRATION_FAILED' });
     expect(await store.migrationStatus(1)).toMatchObject({ state: 'Failed' });
     isMended = true;
     await store.resumeMigration(1);
