@@ -139,7 +139,11 @@ const changeMetadataVersion = () =>
 
 /** What a migration does that is canceled before it has moved anything. */
 const state = { migrationId: 'City:1.0->2.0#abc', expandRan: false, targetSchemaId: 2 } as MigrationState;
-const target = createProgram({ transact: () => Promise.reject(new Error()) }, newModels).configured(CityV2);
+const target = createProgram(
+  { transact: () => Promise.reject(new Error()) },
+  createStoreKeys(['test']),
+  newModels,
+).configured(CityV2);
 
 async function close(on: KeyValueDatabase = database): Promise<void> {
   await on.transact(async (tx) => {

@@ -23,7 +23,7 @@ export interface Program extends Requests {
 }
 
 /** A program that publishes nothing. */
-function createProgram(
+export function createProgram(
   database: Pick<KeyValueDatabase, 'transact'>,
   keys: StoreKeys,
   modelsById: AnyModels,

@@ -3,7 +3,7 @@ import { openFoundationDB } from '../../src/kv/foundationdb/open.ts';
 import type { KeyValueDatabase } from '../../src/kv/kv.ts';
 import { openDatabase } from '../../src/kv/open.ts';
 import type { Subspace } from '../../src/records/keys.ts';
-import { createFakeFoundationDB } from './fake-foundationdb.ts';
+import { createFakeFoundationDB, someClusterFile, sourceOf } from './fake-foundationdb.ts';
 
 /** Where the data of one test lies: plain data, so that it can be handed to another process. */
 export interface TestPlace {
@@ -68,7 +68,7 @@ export async function openAddress(address: string): Promise<KeyValueDatabase> {
   const underneath = await openEmbeddedDatabase({ directory });
   // In parts of some size: as the client answers, but without one turn of the loop for every three pairs.
   const fake = createFakeFoundationDB(underneath, { partPairs: 100 });
-  const database = await openFoundationDB({ source: { load: () => fake, loadedFiles: () => [] } });
+  const database = await openFoundationDB({ source: sourceOf(fake), files: someClusterFile });
   return {
     engine: database.engine,
     createTransaction: (options) => database.createTransaction(options),
