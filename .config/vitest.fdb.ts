@@ -1,18 +1,4 @@
-import { existsSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
-
-const { FDB_CLUSTER_FILE: clusterFile = '', GODWIT_TEST_DATABASE: standIn = '' } = process.env;
-
-/** Before the first test: without a cluster, hundreds of them would say the same. */
-if (standIn === '' && !existsSync(clusterFile)) {
-  console.error(
-    clusterFile === ''
-      ? 'npm run test:fdb needs a FoundationDB cluster: set FDB_CLUSTER_FILE to its cluster file. ' +
-          '`docker compose up -d --wait` starts one; the README says how to name it.'
-      : `npm run test:fdb needs a FoundationDB cluster: there is no cluster file ${clusterFile}, which FDB_CLUSTER_FILE names.`,
-  );
-  process.exit(1);
-}
 
 /**
  * `npm run test:fdb`: every test of what runs on a cluster too, on the one that FDB_CLUSTER_FILE names. Each has a subspace

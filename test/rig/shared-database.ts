@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { rangeOf } from '../../src/records/keys.ts';
 import { encodeTuple } from '../../src/records/tuple.ts';
 import { createTemporaryDirectory } from './temporary-directory.ts';
@@ -8,6 +9,7 @@ import { createTemporaryDirectory } from './temporary-directory.ts';
  * Each test file clears its own part, so what is left was written by somebody who should have ended by then.
  */
 export default async function setup(): Promise<() => Promise<void>> {
+  refuseWithoutCluster(process.env);
   const run = `godwit-test-run-${randomBytes(6).toString('hex')}`;
   process.env['GODWIT_TEST_RUN'] = run;
   const isCluster = (process.env['GODWIT_TEST_DATABASE'] ?? '') === '';
@@ -34,4 +36,19 @@ export default async function setup(): Promise<() => Promise<void>> {
         `The run ${run} left keys behind: ${left.map((key) => JSON.stringify(key)).join(', ')}.`,
       );
   };
+}
+
+/** Before the first test: without a cluster, hundreds of them would say the same. */
+function refuseWithoutCluster({
+  FDB_CLUSTER_FILE: clusterFile = '',
+  GODWIT_TEST_DATABASE: standIn = '',
+}: NodeJS.ProcessEnv): void {
+  if (standIn !== '' || existsSync(clusterFile)) return;
+  console.error(
+    clusterFile === ''
+      ? 'npm run test:fdb needs a FoundationDB cluster: set FDB_CLUSTER_FILE to its cluster file. ' +
+          '`docker compose up -d --wait` starts one; the README says how to name it.'
+      : `npm run test:fdb needs a FoundationDB cluster: there is no cluster file ${clusterFile}, which FDB_CLUSTER_FILE names.`,
+  );
+  process.exit(1);
 }
