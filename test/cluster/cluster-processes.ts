@@ -1,0 +1,227 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import type { KeyValueDatabase, Transaction } from '../../src/kv/kv.ts';
+import { openDatabase } from '../../src/kv/open.ts';
+import type { MigrationAuditEventType } from '../../src/migration/audit.ts';
+import { watchUntil } from '../../src/migration/watch.ts';
+import { systemClock } from '../../src/ports/clock.ts';
+import type { ModelKeys } from '../../src/records/keys.ts';
+import type { ClusterAddress } from './cluster-place.ts';
+import { createClusterPlace, crateModelId, keysAt, testimonyAt } from './cluster-place.ts';
+import { addCrates } from './crates.ts';
+import type { Testimony } from './testimony.ts';
+import { readTestimonies } from './testimony.ts';
+
+export interface ClusterOrder {
+  readonly address: ClusterAddress;
+  readonly nodeId: string;
+  readonly version: number;
+  readonly leaseTimeoutMs?: number | undefined;
+  readonly leaseHeartbeatMs?: number | undefined;
+  readonly recordsPerSecond?: number | undefined;
+  /**
+   * Once so many records were moved in this database, of all times, no commit that moves some is sent. With `freezes`
+   * the process stops itself then (SIGSTOP).
+   */
+  readonly hold: { readonly records: number; readonly freezes?: boolean };
+}
+
+export type ClusterCommand =
+  | { readonly type: 'open'; readonly order: ClusterOrder }
+  | { readonly type: 'close' }
+  | { readonly type: 'hold'; readonly records: number }
+  | { readonly type: 'ask'; readonly question: number };
+
+export type ClusterReport =
+  | { readonly type: 'loaded' | 'held' | 'closed' }
+  /** `open` has returned; migrations go on. */
+  | { readonly type: 'opened'; readonly version: number }
+  | { readonly type: 'audit'; readonly event: MigrationAuditEventType; readonly epoch: number }
+  /** The mark of the first crate, or the code of the refusal. */
+  | { readonly type: 'answered'; readonly question: number; readonly mark: string }
+  /** The migration is over, for whoever awaits it. */
+  | {
+      readonly type: 'serving';
+      readonly version: number;
+      readonly mark: string;
+      readonly states: readonly string[];
+    }
+  | { readonly type: 'failed'; readonly message: string };
+
+export interface ClusterProcess {
+  readonly nodeId: string;
+  readonly pid: number;
+  readonly reports: readonly ClusterReport[];
+  /** Opens the crates; a store that it has open already is closed first. */
+  open(order: Omit<ClusterOrder, 'address' | 'nodeId'>): void;
+  /** From now on commits are held there. */
+  hold(records: number): void;
+  close(): void;
+  /** The mark of the first crate, or the code of the refusal. */
+  ask(): Promise<string>;
+  /** Resolves with the first report for which it holds; rejects when the process fails or ends before. */
+  reported<R extends ClusterReport>(isIt: (report: ClusterReport) => report is R): Promise<R>;
+  send(signal: 'SIGCONT'): void;
+  /** SIGKILL, and waits for its end. Fine when it has ended. */
+  kill(): Promise<void>;
+}
+
+const script = fileURLToPath(new URL('./cluster-child.ts', import.meta.url));
+
+type Of<T extends ClusterReport['type']> = Extract<ClusterReport, { readonly type: T }>;
+type Recogniser<T extends ClusterReport['type']> = (report: ClusterReport) => report is Of<T>;
+
+export const isReport =
+  <T extends ClusterReport['type']>(type: T): Recogniser<T> =>
+  (report): report is Of<T> =>
+    report.type === type;
+export const isOf =
+  <T extends 'opened' | 'serving'>(type: T, version: number): Recogniser<T> =>
+  (report): report is Of<T> =>
+    report.type === type && report.version === version;
+export const isAudit =
+  (event: MigrationAuditEventType): Recogniser<'audit'> =>
+  (report): report is Of<'audit'> =>
+    report.type === 'audit' && report.event === event;
+
+/** Processes that share a database, and this one, which looks on. */
+export class Cluster {
+  readonly address: ClusterAddress;
+  readonly database: KeyValueDatabase;
+  readonly keys: ModelKeys;
+  readonly #started: ClusterProcess[] = [];
+  readonly #failing = new AbortController();
+  readonly #remove: () => void;
+
+  private constructor(address: ClusterAddress, database: KeyValueDatabase, remove: () => void) {
+    this.address = address;
+    this.database = database;
+    this.keys = keysAt(address).model(crateModelId);
+    this.#remove = remove;
+  }
+
+  /** With that many crates of version 1. */
+  static async create(purpose: string, crates: number): Promise<Cluster> {
+    const place = createClusterPlace(purpose);
+    const database = await openDatabase(place.address.database);
+    await addCrates(database, place.address, crates);
+    return new Cluster(place.address, database, place.remove);
+  }
+
+  /** All that were started, dead ones too. */
+  get processes(): readonly ClusterProcess[] {
+    return this.#started;
+  }
+
+  /** What processes have reported as gone wrong, by node. */
+  get failures(): readonly string[] {
+    return this.#started.flatMap(({ nodeId, reports }) =>
+      reports.flatMap((report) => (report.type === 'failed' ? [`${nodeId}: ${report.message}`] : [])),
+    );
+  }
+
+  /** A process that has been loaded and waits for `open`. */
+  async start(nodeId = `node-${this.#started.length}`): Promise<ClusterProcess> {
+    const started = startProcess(nodeId, this.address, () => this.#failing.abort());
+    this.#started.push(started);
+    await started.reported(isReport('loaded'));
+    return started;
+  }
+
+  /** Looks at the database whenever one of the keys changes, until there is an answer. @throws Error when a process fails */
+  async until<T>(
+    sentence: string,
+    keys: readonly Uint8Array[],
+    look: (tx: Transaction) => Promise<T | undefined>,
+  ): Promise<T> {
+    const { database } = this;
+    const signal = AbortSignal.any([this.#failing.signal, AbortSignal.timeout(untilMs)]);
+    const found = await watchUntil({
+      database,
+      clock: systemClock,
+      keys,
+      signal,
+      pollMs,
+      isAwaited: true,
+      look,
+    });
+    if (found === undefined) throw new Error(`never seen: ${sentence}. ${this.failures.join()}`);
+    return found;
+  }
+
+  testimonies(): Promise<readonly Testimony[]> {
+    return this.database.transact((tx) => readTestimonies(tx, testimonyAt(this.address)));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#started.map((started) => started.kill()));
+    await this.database.close();
+    this.#remove();
+  }
+}
+
+/** Longer than anything takes on a machine that does something else too. */
+const untilMs = 60_000;
+/** For changes that no watch tells of. */
+const pollMs = 100;
+
+function startProcess(nodeId: string, address: ClusterAddress, onFailure: () => void): ClusterProcess {
+  const child = fork(script, { execArgv: ['--import', 'tsx'] });
+  const reports: ClusterReport[] = [];
+  const listeners = new Set<() => void>();
+  let hasEnded = false;
+  let questions = 0;
+  const tell = () => {
+    for (const listener of listeners) listener();
+  };
+  child.on('message', (message) => {
+    const report = message as ClusterReport;
+    reports.push(report);
+    if (report.type === 'failed') onFailure();
+    tell();
+  });
+  // What was reported before the end may arrive after the exit, but not after the end of the channel.
+  const ended = Promise.all([once(child, 'exit'), once(child, 'disconnect')]).then(() => {
+    hasEnded = true;
+    tell();
+  });
+  const send = (command: ClusterCommand) => {
+    // It may have been killed meanwhile.
+    if (child.connected) child.send(command, () => undefined);
+  };
+  const reported: ClusterProcess['reported'] = (isIt) =>
+    new Promise((resolve, reject) => {
+      const look = () => {
+        const found = reports.find(isIt);
+        const failed = reports.find(({ type }) => type === 'failed');
+        if (found === undefined && failed === undefined && !hasEnded) return;
+        listeners.delete(look);
+        if (found !== undefined) resolve(found);
+        else reject(new Error(`${nodeId} ended before that: ${JSON.stringify(failed ?? reports.at(-1))}`));
+      };
+      listeners.add(look);
+      look();
+    });
+  return {
+    nodeId,
+    pid: child.pid ?? 0,
+    reports,
+    reported,
+    open: (order) => send({ type: 'open', order: { ...order, address, nodeId } }),
+    hold: (records) => send({ type: 'hold', records }),
+    close: () => send({ type: 'close' }),
+    async ask() {
+      const question = (questions += 1);
+      send({ type: 'ask', question });
+      const isAnswer = (report: ClusterReport): report is Of<'answered'> =>
+        report.type === 'answered' && report.question === question;
+      return (await reported(isAnswer)).mark;
+    },
+    send: (signal) => void child.kill(signal),
+    async kill() {
+      child.kill('SIGKILL');
+      await ended;
+    },
+  };
+}

@@ -1,0 +1,127 @@
+import type { KeyValueDatabase, KeyValueTransaction, Transaction } from '../../src/kv/kv.ts';
+import { ownerFormat } from '../../src/migration/owner.ts';
+import type { ModelKeys } from '../../src/records/keys.ts';
+import { rangeOf } from '../../src/records/keys.ts';
+import { overriding, withTransactions } from '../rig/overriding.ts';
+
+/**
+ * What a commit of a migration says of itself, kept under a versionstamp in the same transaction: so the database knows
+ * afterwards, in the order of the commits, which process made each, and under which ownership.
+ */
+export interface Testimony {
+  readonly node: string;
+  /** Of the ownership that this process took last; 0 before the first. */
+  readonly epoch: number;
+  /** `stepped`: ranges, state or fence changed, and no records. */
+  readonly act: 'acquired' | 'released' | 'moved' | 'stepped';
+  readonly records: number;
+}
+
+export interface TestifyOptions {
+  readonly keys: ModelKeys;
+  readonly testimony: Buffer;
+  readonly node: string;
+  /** Awaited before a commit that moves records is sent to the engine. */
+  readonly beforeMove: (records: number) => Promise<void>;
+  /** It was acknowledged, or failed. */
+  readonly afterMove: (records: number) => void;
+}
+
+const versionstampBytes = 10;
+
+/** The same database, but each commit of a migration leaves a testimony. */
+export function testifying(
+  database: KeyValueDatabase,
+  { keys, testimony, node, beforeMove, afterMove }: TestifyOptions,
+): { readonly database: KeyValueDatabase; readonly isCommitting: () => boolean } {
+  let epoch = 0;
+  let committing = 0;
+  const steps = [keys.ranges(), keys.state, keys.fence].map(textOf);
+  const recordPrefix = textOf(keys.records(1));
+  const change = (tx: KeyValueTransaction): KeyValueTransaction => {
+    const changed = new Set<string>();
+    let owner: Uint8Array | undefined;
+    const forget = () => {
+      changed.clear();
+      owner = undefined;
+    };
+    const describe = (): Testimony | undefined => {
+      const records = [...changed].filter((key) => key.startsWith(recordPrefix)).length;
+      if (owner !== undefined) {
+        const row = ownerFormat.parse(Buffer.from(owner));
+        return { node, epoch: row.epoch, act: row.token === '' ? 'released' : 'acquired', records };
+      }
+      if (records > 0) return { node, epoch, act: 'moved', records };
+      const isStep = [...changed].some((key) => steps.some((prefix) => key.startsWith(prefix)));
+      return isStep ? { node, epoch, act: 'stepped', records } : undefined;
+    };
+    const watched: Pick<KeyValueTransaction, 'set' | 'clear' | 'commit' | 'onError'> = {
+      set(key, value) {
+        changed.add(textOf(key));
+        if (keys.owner.equals(key)) owner = value;
+        tx.set(key, value);
+      },
+      clear(key) {
+        changed.add(textOf(key));
+        tx.clear(key);
+      },
+      async commit() {
+        const said = describe();
+        if (said?.act === 'moved') await beforeMove(said.records);
+        if (said !== undefined) {
+          const key = Buffer.concat([testimony, Buffer.alloc(versionstampBytes)]);
+          tx.setVersionstampedKey(key, testimony.length, Buffer.from(JSON.stringify(said)));
+        }
+        committing += 1;
+        try {
+          await tx.commit();
+        } finally {
+          committing -= 1;
+          if (said?.act === 'moved') afterMove(said.records);
+        }
+        if (said?.act === 'acquired') epoch = said.epoch;
+      },
+      async onError(error) {
+        forget();
+        await tx.onError(error);
+      },
+    };
+    return overriding(tx, watched);
+  };
+  return { database: withTransactions(database, change), isCommitting: () => committing > 0 };
+}
+
+/** In the order of the commits. */
+export async function readTestimonies(tx: Transaction, testimony: Buffer): Promise<readonly Testimony[]> {
+  const { begin, end } = rangeOf(testimony);
+  const rows = await tx.getRangeAll(begin, end);
+  return rows.map(({ value }) => JSON.parse(value.toString('utf8')) as Testimony);
+}
+
+/**
+ * Commits that nobody should have made: under another epoch than that of the owner at the time, or under none; and
+ * ownerships that do not grow. Empty where there was one owner at a time.
+ */
+export function misdeeds(testimonies: readonly Testimony[]): readonly string[] {
+  const found: string[] = [];
+  let owner: Pick<Testimony, 'node' | 'epoch'> | undefined;
+  let lastEpoch = 0;
+  testimonies.forEach((said, at) => {
+    const text = `${at}: ${said.node} ${said.act} under ${said.epoch}`;
+    if (said.act === 'acquired') {
+      if (said.epoch <= lastEpoch) found.push(`${text} after epoch ${lastEpoch}`);
+      owner = said;
+      lastEpoch = said.epoch;
+      return;
+    }
+    if (owner?.node !== said.node || owner.epoch !== said.epoch) {
+      found.push(
+        `${text} while ${owner === undefined ? 'nobody' : `${owner.node} (${owner.epoch})`} owned it`,
+      );
+    }
+    if (said.act === 'released') owner = undefined;
+  });
+  return found;
+}
+
+const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
