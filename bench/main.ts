@@ -32,18 +32,16 @@
  *
  * The code is compiled first and measured as users run it: without a loader.
  */
-import { execFileSync, fork } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { fork } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { ChildReport, ChildTask, Side } from './child.ts';
 import type { Comparison } from './compare.ts';
 import { median, spread } from './compare.ts';
+import { compile, describeMachine } from './compile.ts';
 import type { SideBySideReport, SideBySideTask } from './side-by-side.ts';
-
-const top = fileURLToPath(new URL('..', import.meta.url));
 
 function readOptions() {
   const { values } = parseArgs({
@@ -70,26 +68,6 @@ function readOptions() {
   };
 }
 
-/** Compiles sources and bench into a directory, as a build does, with this repository's packages beside it; answers where the bench is. */
-function compile(directory: string): string {
-  const config = {
-    extends: join(top, 'tsconfig.build.json'),
-    compilerOptions: {
-      rootDir: top,
-      outDir: join(directory, 'dist'),
-      typeRoots: [join(top, 'node_modules/@types')],
-      declaration: false,
-    },
-    include: ['src', 'machines', 'workers', 'bench'].map((name) => join(top, name)),
-  };
-  const file = join(directory, 'tsconfig.json');
-  writeFileSync(file, JSON.stringify(config));
-  writeFileSync(join(directory, 'package.json'), '{ "type": "module" }');
-  symlinkSync(join(top, 'node_modules'), join(directory, 'node_modules'));
-  execFileSync(join(top, 'node_modules/.bin/tsc'), ['-p', file], { stdio: 'inherit' });
-  return join(directory, 'dist/bench');
-}
-
 /** Forks a child with its task, and answers what it sends. */
 function runChild<Report>(file: string, task: object, execArgv: readonly string[] = []): Promise<Report> {
   return new Promise((resolve, reject) => {
@@ -110,15 +88,6 @@ const count = (value: number) => value.toLocaleString('en-US', { maximumFraction
 const rate = (records: number, ms: number) => count((records / ms) * 1_000).padStart(9);
 const megabytes = (bytes: number | null) => (bytes === null ? 'unknown' : `${count(bytes / 1_000_000)} MB`);
 const print = (line = '') => process.stdout.write(`${line}\n`);
-
-function printVersions(): void {
-  const packageOf = (name: string) =>
-    (JSON.parse(readFileSync(join(top, 'node_modules', name, 'package.json'), 'utf8')) as { version: string })
-      .version;
-  const packages = ['lmdb', 'msgpackr', 'piscina', 'xstate'].map((name) => `${name} ${packageOf(name)}`);
-  print(`node ${process.version}, ${packages.join(', ')}`);
-  print(`${availableParallelism()} cores, ${cpus()[0]?.model ?? 'unknown processor'}, ${process.platform}`);
-}
 
 /** A directory with that many records of version 1.0, and what a child does on fresh copies of it. */
 class Arena {
@@ -253,7 +222,7 @@ async function measureMemory(file: string, directory: string, sizes: readonly nu
 const options = readOptions();
 const directory = mkdtempSync(join(tmpdir(), 'godwit-bench-'));
 try {
-  printVersions();
+  print(describeMachine());
   const bench = compile(directory);
   const child = join(bench, 'child.js');
   await compareSpeed(child, directory, options);
