@@ -8,7 +8,7 @@ import { createSilentLogger } from '../../src/telemetry/logger.ts';
 import { createInlinePool } from '../rig/inline-pool.ts';
 import { overriding } from '../rig/overriding.ts';
 import { crateModelId, keysAt, testimonyAt } from './cluster-place.ts';
-import type { ClusterCommand, ClusterOrder, ClusterReport } from './cluster-processes.ts';
+import type { Answer, ClusterCommand, ClusterOrder, ClusterReport } from './cluster-processes.ts';
 import { crateId, crateOf, markCrate } from './crates.ts';
 import { testifying } from './testimony.ts';
 
@@ -113,8 +113,7 @@ async function openStore({ address, nodeId, version, ...order }: ClusterOrder) {
     logger,
     nodeId,
   });
-  /** The mark of the first crate, or the code of the refusal. */
-  const ask = (): Promise<string> =>
+  const markOfFirst = (): Promise<string> =>
     store
       .model(definition)
       .get(crateId(0))
@@ -123,12 +122,16 @@ async function openStore({ address, nodeId, version, ...order }: ClusterOrder) {
         (error: unknown) => String((error as { readonly code?: unknown }).code ?? error),
       );
   return {
-    ask,
+    async ask(): Promise<Answer> {
+      const mark = await markOfFirst();
+      const { recordsDone, fraction } = (await store.migrationStatus(crateModelId)).progress;
+      return { mark, recordsDone, fraction };
+    },
     async serve() {
       await store.awaitMigration(crateModelId);
       const statuses = await store.migrationStatuses();
       const states = statuses.map(({ state }) => state);
-      await report({ type: 'serving', version, mark: await ask(), states });
+      await report({ type: 'serving', version, mark: await markOfFirst(), states });
     },
     async close() {
       await store.close();
@@ -153,7 +156,8 @@ async function carryOut(command: ClusterCommand): Promise<void> {
       brake.set({ records: command.records });
       return;
     case 'ask':
-      await report({ type: 'answered', question: command.question, mark: (await opened?.ask()) ?? 'closed' });
+      if (opened === undefined) throw new Error('nothing is open');
+      await report({ type: 'answered', question: command.question, ...(await opened.ask()) });
       return;
     case 'close':
       await opened?.close();

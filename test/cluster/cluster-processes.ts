@@ -33,13 +33,21 @@ export type ClusterCommand =
   | { readonly type: 'hold'; readonly records: number }
   | { readonly type: 'ask'; readonly question: number };
 
+/** What a process sees through its own store. */
+export interface Answer {
+  /** Of the first crate; the code of the refusal where it is not served. */
+  readonly mark: string;
+  /** Of the migration under way, by its status. */
+  readonly recordsDone: number;
+  readonly fraction: number | null;
+}
+
 export type ClusterReport =
   | { readonly type: 'loaded' | 'held' | 'closed' }
   /** `open` has returned; migrations go on. */
   | { readonly type: 'opened'; readonly version: number }
   | { readonly type: 'audit'; readonly event: MigrationAuditEventType; readonly epoch: number }
-  /** The mark of the first crate, or the code of the refusal. */
-  | { readonly type: 'answered'; readonly question: number; readonly mark: string }
+  | ({ readonly type: 'answered'; readonly question: number } & Answer)
   /** The migration is over, for whoever awaits it. */
   | {
       readonly type: 'serving';
@@ -58,8 +66,7 @@ export interface ClusterProcess {
   /** From now on commits are held there. */
   hold(records: number): void;
   close(): void;
-  /** The mark of the first crate, or the code of the refusal. */
-  ask(): Promise<string>;
+  ask(): Promise<Answer>;
   /** Resolves with the first report for which it holds; rejects when the process fails or ends before. */
   reported<R extends ClusterReport>(isIt: (report: ClusterReport) => report is R): Promise<R>;
   send(signal: 'SIGCONT'): void;
@@ -216,7 +223,8 @@ function startProcess(nodeId: string, address: ClusterAddress, onFailure: () => 
       send({ type: 'ask', question });
       const isAnswer = (report: ClusterReport): report is Of<'answered'> =>
         report.type === 'answered' && report.question === question;
-      return (await reported(isAnswer)).mark;
+      const { mark, recordsDone, fraction } = await reported(isAnswer);
+      return { mark, recordsDone, fraction };
     },
     send: (signal) => void child.kill(signal),
     async kill() {

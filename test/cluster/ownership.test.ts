@@ -1,10 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readAuditEvents } from '../../src/migration/audit.ts';
-import { integerOf } from '../../src/migration/counters.ts';
+import { integerOf, readMetrics } from '../../src/migration/counters.ts';
 import { beatFormat, readOwner } from '../../src/migration/owner.ts';
 import { readFence } from '../../src/records/fence.ts';
+import { createLatch } from '../rig/migration.ts';
+import { outcomeOf } from '../rig/trap-rig.ts';
+import { watchCommits } from '../rig/watched-commits.ts';
+import type { ClusterProcess } from './cluster-processes.ts';
 import { Cluster, isAudit, isOf, isReport } from './cluster-processes.ts';
-import { crateAt, openCrates } from './crates.ts';
+import { crateAt, crateId, openCrates } from './crates.ts';
 import { misdeeds } from './testimony.ts';
 
 const totalCrates = 2_000;
@@ -24,6 +28,14 @@ describe('several processes on one database', () => {
 
   const readMoved = () =>
     cluster.database.transact(async (tx) => integerOf(await tx.get(cluster.keys.counter('recordsMoved'))));
+  const beatsOfOwner = () =>
+    cluster.database.transact(
+      async (tx) => beatFormat.parseOptional(await tx.get(cluster.keys.beat))?.n ?? 0,
+    );
+  const expectServing = (processes: readonly ClusterProcess[]) =>
+    expect(Promise.all(processes.map((one) => one.reported(isOf('serving', 2))))).resolves.toEqual(
+      processes.map(() => ({ type: 'serving', version: 2, mark, states: ['Idle'] })),
+    );
   /** Whatever happened, each crate was moved once; answers the epochs of the owners, in their order. */
   const epochsOfOwners = async (): Promise<readonly number[]> => {
     const { database, address, keys } = cluster;
@@ -74,13 +86,9 @@ describe('several processes on one database', () => {
       frozen.send('SIGCONT');
       await frozen.reported(isAudit('LeaseRejected'));
       expect(await readMoved()).toBe(movedMeanwhile);
-      expect(await frozen.ask()).toBe('MODEL_MIGRATING');
+      expect(await frozen.ask()).toMatchObject({ mark: 'MODEL_MIGRATING' });
       successor.hold(everything);
-      const serving = await Promise.all([frozen, successor].map((one) => one.reported(isOf('serving', 2))));
-      expect(serving.map((report) => [report.mark, report.states])).toEqual([
-        [mark, ['Idle']],
-        [mark, ['Idle']],
-      ]);
+      await expectServing([frozen, successor]);
       expect(await epochsOfOwners()).toEqual([1, 2]);
     },
   );
@@ -97,18 +105,69 @@ describe('several processes on one database', () => {
       const owner = await Promise.race(all.map((one) => one.reported(isReport('held')).then(() => one)));
       const waiting = all.filter((one) => one !== owner);
       await Promise.all(waiting.map((one) => one.reported(isAudit('LeaseRejected'))));
-      expect(await Promise.all(all.map((one) => one.ask()))).toEqual(all.map(() => 'MODEL_MIGRATING'));
+      const answers = await Promise.all(all.map((one) => one.ask()));
+      const recordsDone = await readMoved();
+      const { fraction } = answers[0] ?? {};
+      expect(answers).toEqual(all.map(() => ({ mark: 'MODEL_MIGRATING', recordsDone, fraction })));
+      // While commits of the owner are under way.
+      const beatsSeen = await beatsOfOwner();
+      await cluster.until('a heartbeat', [keys.beat], async () =>
+        (await beatsOfOwner()) > beatsSeen ? true : undefined,
+      );
       owner.hold(everything);
       await cluster.until('the publication', [keys.fence], async (tx) => {
         const fence = await readFence(tx, keys);
         return fence?.state === 'ready' ? fence : undefined;
       });
       // At once: nobody has to be told of it first.
-      expect(await Promise.all(all.map((one) => one.ask()))).toEqual(all.map(() => mark));
-      const serving = await Promise.all(all.map((one) => one.reported(isOf('serving', 2))));
-      expect(serving.map(({ states }) => states)).toEqual(all.map(() => ['Idle']));
-      expect(waiting.flatMap(({ reports }) => reports.filter(isAudit('LeaseAcquired')))).toEqual([]);
+      const marks = (await Promise.all(all.map((one) => one.ask()))).map((answer) => answer.mark);
+      expect(marks).toEqual(all.map(() => mark));
+      await expectServing(all);
+      const acquired = all.map(({ reports }) => reports.filter(isAudit('LeaseAcquired')).length);
+      expect(acquired).toEqual(all.map((one) => (one === owner ? 1 : 0)));
+      expect(await cluster.database.transact((tx) => readMetrics(tx, keys))).toMatchObject({ conflicts: 0 });
       expect(await epochsOfOwners()).toEqual([1]);
+    },
+  );
+
+  it(
+    'lets an older program write nothing once another process migrates, and serve nothing that is half-way',
+    { timeout: timeoutMs },
+    async () => {
+      const { keys, database, address } = cluster;
+      const [isInFlight, isClosed] = [createLatch(), createLatch()];
+      const held = watchCommits(database, keys.records(1), {
+        async before() {
+          isInFlight.open();
+          await isClosed.opened;
+        },
+      });
+      const older = await openCrates(held, address, 1);
+      // None of those that are moved before the process is held: nothing but the gate is in its way.
+      const late = { ...crateAt(totalCrates - 1, 1), mark: 'late' };
+      const writing = outcomeOf(older.crates.put(late));
+      await isInFlight.opened;
+      const owner = await cluster.start();
+      owner.open({ version: 2, hold: midway });
+      await owner.reported(isReport('held'));
+      isClosed.open();
+      const outcomesOf = (crates: typeof older.crates) =>
+        Promise.all([crates.get(crateId(0)), crates.put(late), crates.scan().page()].map(outcomeOf));
+      const refused = (code: string) => [code, code, code];
+      expect(await writing).toBe('MODEL_MIGRATING');
+      expect(await outcomesOf(older.crates)).toEqual(refused('MODEL_MIGRATING'));
+      await owner.kill();
+      const rolledBack = await openCrates(database, address, 1);
+      expect(await outcomesOf(rolledBack.crates)).toEqual(refused('MODEL_MIGRATING'));
+      expect(rolledBack.store.readiness().ready).toBe(false);
+      const successor = await cluster.start();
+      successor.open({ version: 2, hold: { records: everything } });
+      await expectServing([successor]);
+      for (const { crates, store } of [older, rolledBack]) {
+        expect(await outcomesOf(crates)).toEqual(refused('MODEL_SCHEMA_CHANGED'));
+        await store.close();
+      }
+      expect(await epochsOfOwners()).toEqual([1, 2]);
     },
   );
 });
