@@ -28,6 +28,10 @@ describe('several processes on one database', () => {
 
   const readMoved = () =>
     cluster.database.transact(async (tx) => integerOf(await tx.get(cluster.keys.counter('recordsMoved'))));
+  const fenceTurns = (state: 'ready' | 'migrating') =>
+    cluster.until(`the model ${state}`, [cluster.keys.fence], async (tx) =>
+      (await readFence(tx, cluster.keys))?.state === state ? true : undefined,
+    );
   const beatsOfOwner = () =>
     cluster.database.transact(
       async (tx) => beatFormat.parseOptional(await tx.get(cluster.keys.beat))?.n ?? 0,
@@ -36,11 +40,16 @@ describe('several processes on one database', () => {
     expect(Promise.all(processes.map((one) => one.reported(isOf('serving', 2))))).resolves.toEqual(
       processes.map(() => ({ type: 'serving', version: 2, mark, states: ['Idle'] })),
     );
-  /** Whatever happened, each crate was moved once; answers the epochs of the owners, in their order. */
-  const epochsOfOwners = async (): Promise<readonly number[]> => {
+  /** Under owners of these epochs, each crate was moved once, whatever happened. */
+  const expectMovedUnder = async (epochs: readonly number[]) => {
     const { database, address, keys } = cluster;
+    const events = await database.transact((tx) => readAuditEvents(tx, keys, 1_000));
+    const acquired = events.filter(({ type }) => type === 'LeaseAcquired').map(({ epoch }) => epoch);
+    expect(acquired).toEqual(epochs);
     const testimonies = await cluster.testimonies();
     expect(misdeeds(testimonies)).toEqual([]);
+    expect(testimonies.flatMap(({ act, epoch }) => (act === 'acquired' ? [epoch] : []))).toEqual(epochs);
+    expect(await readMoved()).toBe(totalCrates);
     const { store, crates } = await openCrates(database, address, 2);
     try {
       const found = [];
@@ -49,12 +58,7 @@ describe('several processes on one database', () => {
     } finally {
       await store.close();
     }
-    expect(await readMoved()).toBe(totalCrates);
     expect(cluster.failures).toEqual([]);
-    const events = await database.transact((tx) => readAuditEvents(tx, keys, 1_000));
-    const acquired = events.filter(({ type }) => type === 'LeaseAcquired').map(({ epoch }) => epoch);
-    expect(acquired).toEqual(testimonies.filter(({ act }) => act === 'acquired').map(({ epoch }) => epoch));
-    return acquired;
   };
 
   it(
@@ -89,7 +93,7 @@ describe('several processes on one database', () => {
       expect(await frozen.ask()).toMatchObject({ mark: 'MODEL_MIGRATING' });
       successor.hold(everything);
       await expectServing([frozen, successor]);
-      expect(await epochsOfOwners()).toEqual([1, 2]);
+      await expectMovedUnder([1, 2]);
     },
   );
 
@@ -115,18 +119,15 @@ describe('several processes on one database', () => {
         (await beatsOfOwner()) > beatsSeen ? true : undefined,
       );
       owner.hold(everything);
-      await cluster.until('the publication', [keys.fence], async (tx) => {
-        const fence = await readFence(tx, keys);
-        return fence?.state === 'ready' ? fence : undefined;
-      });
+      await fenceTurns('ready');
       // At once: nobody has to be told of it first.
       const marks = (await Promise.all(all.map((one) => one.ask()))).map((answer) => answer.mark);
       expect(marks).toEqual(all.map(() => mark));
       await expectServing(all);
-      const acquired = all.map(({ reports }) => reports.filter(isAudit('LeaseAcquired')).length);
-      expect(acquired).toEqual(all.map((one) => (one === owner ? 1 : 0)));
+      for (const one of all) one.close();
+      await Promise.allSettled(all.map((one) => one.reported(isReport('closed'))));
       expect(await cluster.database.transact((tx) => readMetrics(tx, keys))).toMatchObject({ conflicts: 0 });
-      expect(await epochsOfOwners()).toEqual([1]);
+      await expectMovedUnder([1]);
     },
   );
 
@@ -145,16 +146,17 @@ describe('several processes on one database', () => {
       const older = await openCrates(held, address, 1);
       // None of those that are moved before the process is held: nothing but the gate is in its way.
       const late = { ...crateAt(totalCrates - 1, 1), mark: 'late' };
+      const owner = await cluster.start();
       const writing = outcomeOf(older.crates.put(late));
       await isInFlight.opened;
-      const owner = await cluster.start();
       owner.open({ version: 2, hold: midway });
-      await owner.reported(isReport('held'));
+      await fenceTurns('migrating');
       isClosed.open();
       const outcomesOf = (crates: typeof older.crates) =>
         Promise.all([crates.get(crateId(0)), crates.put(late), crates.scan().page()].map(outcomeOf));
       const refused = (code: string) => [code, code, code];
       expect(await writing).toBe('MODEL_MIGRATING');
+      await owner.reported(isReport('held'));
       expect(await outcomesOf(older.crates)).toEqual(refused('MODEL_MIGRATING'));
       await owner.kill();
       const rolledBack = await openCrates(database, address, 1);
@@ -167,7 +169,7 @@ describe('several processes on one database', () => {
         expect(await outcomesOf(crates)).toEqual(refused('MODEL_SCHEMA_CHANGED'));
         await store.close();
       }
-      expect(await epochsOfOwners()).toEqual([1, 2]);
+      await expectMovedUnder([1, 2]);
     },
   );
 });

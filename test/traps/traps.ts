@@ -21,6 +21,12 @@ const ownership = 'test/integration/traps-ownership.test.ts';
 const data = 'test/integration/traps-data.test.ts';
 const state = 'test/integration/traps-state.test.ts';
 const fenceCache = 'test/integration/fence-cache.test.ts';
+/** The same cures, between real processes on one directory. */
+const processes = 'test/cluster/ownership.test.ts';
+const atOnce =
+  'several processes on one database has one of those that open at once move the records, and all serve once it has published';
+const rolledBack =
+  'several processes on one database lets an older program write nothing once another process migrates, and serve nothing that is half-way';
 
 export const traps: readonly Trap[] = [
   {
@@ -81,6 +87,21 @@ export const traps: readonly Trap[] = [
     ],
   },
   {
+    number: 2,
+    without: 'a process that waited does not compare again',
+    testFile: processes,
+    test: atOnce,
+    replacements: [
+      {
+        file: 'src/migration/acquire.ts',
+        find: '  const plan = planModel(stored, migration.configured);\n',
+        replace:
+          '  const { migrationId, configured: target } = migration;\n' +
+          "  const plan = { type: 'migrate', migrationId, reasons: [], indexes: [], target } as ModelPlan;\n",
+      },
+    ],
+  },
+  {
     number: 3,
     without: 'what the gate found behind one fence is used behind the next',
     testFile: ownership,
@@ -90,6 +111,19 @@ export const traps: readonly Trap[] = [
         file: 'src/store/gate.ts',
         find: 'if (known?.fenceBytes.equals(fenceBytes) === true) {',
         replace: 'if (known !== undefined) {',
+      },
+    ],
+  },
+  {
+    number: 3,
+    without: 'a process that waited uses what it found behind the fence before',
+    testFile: processes,
+    test: atOnce,
+    replacements: [
+      {
+        file: 'src/store/gate.ts',
+        find: 'if (known?.fenceBytes.equals(fenceBytes) === true) return known;',
+        replace: 'if (known !== undefined) return known;',
       },
     ],
   },
@@ -213,6 +247,19 @@ export const traps: readonly Trap[] = [
     ],
   },
   {
+    number: 9,
+    without: 'a chunk reads the heartbeat, beside real ones',
+    testFile: processes,
+    test: atOnce,
+    replacements: [
+      {
+        file: 'src/migration/lease.ts',
+        find: '      async guard(tx) {\n',
+        replace: '      async guard(tx) {\n        await tx.get(keys.beat);\n',
+      },
+    ],
+  },
+  {
     number: 10,
     without: 'only the new program is refused while the model is migrated',
     testFile: data,
@@ -300,6 +347,19 @@ export const traps: readonly Trap[] = [
         file: 'src/records/store-row.ts',
         find: 'const bytes = await tx.get(keys.store);',
         replace: 'const bytes = await tx.get(keys.store, { snapshot: true });',
+      },
+    ],
+  },
+  {
+    number: 10,
+    without: 'requests read the fence without a conflict, beside another process',
+    testFile: processes,
+    test: rolledBack,
+    replacements: [
+      {
+        file: 'src/store/gate.ts',
+        find: 'await tx.get(model.keys.fence);',
+        replace: 'await tx.get(model.keys.fence, { snapshot: true });',
       },
     ],
   },
@@ -491,10 +551,49 @@ export const traps: readonly Trap[] = [
     ],
   },
   {
+    number: 16,
+    without: 'a fence that another process closed stops nobody',
+    testFile: processes,
+    test: rolledBack,
+    replacements: [
+      {
+        file: 'src/store/gate.ts',
+        find: "if (fence.state === 'migrating' || verdict.type === 'awaitsMigration') {",
+        replace: "if (verdict.type === 'awaitsMigration') {",
+      },
+    ],
+  },
+  {
+    number: 16,
+    without: 'every older program counts as compatible, whoever has migrated',
+    testFile: processes,
+    test: rolledBack,
+    replacements: [
+      {
+        file: 'src/store/gate.ts',
+        find: 'if (comparison.compatible) return serve();',
+        replace: "if (comparison.type === 'OlderProgram') return serve();",
+      },
+    ],
+  },
+  {
     number: 17,
     without: 'only the process that moves records knows how many',
     testFile: state,
     test: 'trap 17: a store that does not move records tells the same progress as the one that does',
+    replacements: [
+      {
+        file: 'src/migration/read-status.ts',
+        find: '    state === undefined\n      ? []\n',
+        replace: '    migrations.get(model.id)?.held === undefined || state === undefined\n      ? []\n',
+      },
+    ],
+  },
+  {
+    number: 17,
+    without: 'only the process that moves records knows how many, of several',
+    testFile: processes,
+    test: atOnce,
     replacements: [
       {
         file: 'src/migration/read-status.ts',
