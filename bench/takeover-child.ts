@@ -47,7 +47,7 @@ async function run(task: TakeoverTask): Promise<void> {
     },
     isBlind ? { ...ports, process: { ...systemProcess, isCertainlyDead: () => false } } : ports,
   );
-  process.on('message', () => {
+  process.once('message', () => {
     report({ type: 'closing', atMs: machineMs() });
     void store.close().then(() => {
       report({ type: 'closed' });
@@ -56,6 +56,8 @@ async function run(task: TakeoverTask): Promise<void> {
   });
 }
 
+// Nobody is left to tell.
+process.on('disconnect', () => process.exit());
 run(JSON.parse(process.argv[2] ?? '') as TakeoverTask).catch((error: unknown) => {
   report({
     type: 'failed',

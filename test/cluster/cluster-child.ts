@@ -166,6 +166,8 @@ async function carryOut(command: ClusterCommand): Promise<void> {
   }
 }
 
+// Its parent is gone, or has let it go.
+process.on('disconnect', () => process.exit());
 process.on('unhandledRejection', (error) => void fail(error));
 process.on('message', (command) => {
   carryOut(command as ClusterCommand).catch(fail);
