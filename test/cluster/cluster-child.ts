@@ -7,7 +7,7 @@ import type { Logger } from '../../src/telemetry/logger.ts';
 import { createSilentLogger } from '../../src/telemetry/logger.ts';
 import { createInlinePool } from '../rig/inline-pool.ts';
 import { overriding } from '../rig/overriding.ts';
-import { crateModelId, keysAt, testimonyAt } from './cluster-place.ts';
+import { crateModelId, keysAt, shortestTimeoutMs, testimonyAt } from './cluster-place.ts';
 import type { Answer, ClusterCommand, ClusterOrder, ClusterReport } from './cluster-processes.ts';
 import { crateId, crateOf, markCrate } from './crates.ts';
 import { testifying } from './testimony.ts';
@@ -83,15 +83,15 @@ class Brake {
 
 const brake = new Brake();
 
-async function openStore({ address, nodeId, version, ...order }: ClusterOrder) {
-  const database = await openDatabase(address.database);
-  const keys = keysAt(address).model(crateModelId);
+async function openStore({ place, nodeId, version, ...order }: ClusterOrder) {
+  const database = await openDatabase(place.address);
+  const keys = keysAt(place).model(crateModelId);
   const counter = keys.counter('recordsMoved');
   const readMoved = () =>
     database.transact(async (tx) => integerOf(await tx.get(counter, { snapshot: true })));
   const testified = testifying(database, {
     keys,
-    testimony: testimonyAt(address),
+    testimony: testimonyAt(place),
     node: nodeId,
     beforeMove: (records) => brake.pass(records, readMoved, testified.isCommitting),
     afterMove: (records) => brake.settle(records),
@@ -99,11 +99,11 @@ async function openStore({ address, nodeId, version, ...order }: ClusterOrder) {
   const definition = crateOf(version);
   const store = await FoundationDBDataStore.open({
     database: testified.database,
-    subspace: address.subspace,
+    subspace: place.subspace,
     dataModelsById: { [crateModelId]: definition },
     migrationHandler: backfill({ transform: markCrate }),
     migrationMaxRecordsPerSecond: order.recordsPerSecond,
-    migrationLeaseTimeoutMs: order.leaseTimeoutMs ?? address.leaseTimeoutMs,
+    migrationLeaseTimeoutMs: order.leaseTimeoutMs ?? shortestTimeoutMs(place),
     migrationLeaseHeartbeatMs: order.leaseHeartbeatMs,
     migrationStartupBudgetMs: 0,
     continueMigrationsInBackground: true,

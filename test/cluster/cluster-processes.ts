@@ -7,14 +7,14 @@ import type { MigrationAuditEventType } from '../../src/migration/audit.ts';
 import { watchUntil } from '../../src/migration/watch.ts';
 import { systemClock } from '../../src/ports/clock.ts';
 import type { ModelKeys } from '../../src/records/keys.ts';
-import type { ClusterAddress } from './cluster-place.ts';
+import type { ClusterPlace, RemovablePlace } from './cluster-place.ts';
 import { createClusterPlace, crateModelId, keysAt, testimonyAt } from './cluster-place.ts';
 import { addCrates } from './crates.ts';
 import type { Testimony } from './testimony.ts';
 import { readTestimonies } from './testimony.ts';
 
 export interface ClusterOrder {
-  readonly address: ClusterAddress;
+  readonly place: ClusterPlace;
   readonly nodeId: string;
   readonly version: number;
   readonly leaseTimeoutMs?: number | undefined;
@@ -62,7 +62,7 @@ export interface ClusterProcess {
   readonly pid: number;
   readonly reports: readonly ClusterReport[];
   /** Opens the crates; a store that it has open already is closed first. */
-  open(order: Omit<ClusterOrder, 'address' | 'nodeId'>): void;
+  open(order: Omit<ClusterOrder, 'place' | 'nodeId'>): void;
   /** From now on commits are held there. */
   hold(records: number): void;
   close(): void;
@@ -94,26 +94,24 @@ export const isAudit =
 
 /** Processes that share a database, and this one, which looks on. */
 export class Cluster {
-  readonly address: ClusterAddress;
+  readonly place: RemovablePlace;
   readonly database: KeyValueDatabase;
   readonly keys: ModelKeys;
   readonly #started: ClusterProcess[] = [];
   readonly #failing = new AbortController();
-  readonly #remove: () => void;
 
-  private constructor(address: ClusterAddress, database: KeyValueDatabase, remove: () => void) {
-    this.address = address;
+  private constructor(place: RemovablePlace, database: KeyValueDatabase) {
+    this.place = place;
     this.database = database;
-    this.keys = keysAt(address).model(crateModelId);
-    this.#remove = remove;
+    this.keys = keysAt(place).model(crateModelId);
   }
 
   /** With that many crates of version 1. */
   static async create(purpose: string, crates: number): Promise<Cluster> {
     const place = createClusterPlace(purpose);
-    const database = await openDatabase(place.address.database);
-    await addCrates(database, place.address, crates);
-    return new Cluster(place.address, database, place.remove);
+    const database = await openDatabase(place.address);
+    await addCrates(database, place, crates);
+    return new Cluster(place, database);
   }
 
   /** All that were started, dead ones too. */
@@ -130,7 +128,7 @@ export class Cluster {
 
   /** A process that has been loaded and waits for `open`. */
   async start(nodeId = `node-${this.#started.length}`): Promise<ClusterProcess> {
-    const started = startProcess(nodeId, this.address, () => this.#failing.abort());
+    const started = startProcess(nodeId, this.place, () => this.#failing.abort());
     this.#started.push(started);
     await started.reported(isReport('loaded'));
     return started;
@@ -158,13 +156,13 @@ export class Cluster {
   }
 
   testimonies(): Promise<readonly Testimony[]> {
-    return this.database.transact((tx) => readTestimonies(tx, testimonyAt(this.address)));
+    return this.database.transact((tx) => readTestimonies(tx, testimonyAt(this.place)));
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#started.map((started) => started.kill()));
     await this.database.close();
-    this.#remove();
+    await this.place.remove();
   }
 }
 
@@ -173,7 +171,7 @@ const untilMs = 60_000;
 /** For changes that no watch tells of. */
 const pollMs = 100;
 
-function startProcess(nodeId: string, address: ClusterAddress, onFailure: () => void): ClusterProcess {
+function startProcess(nodeId: string, place: ClusterPlace, onFailure: () => void): ClusterProcess {
   const child = fork(script, { execArgv: ['--import', 'tsx'] });
   const reports: ClusterReport[] = [];
   const listeners = new Set<() => void>();
@@ -215,7 +213,7 @@ function startProcess(nodeId: string, address: ClusterAddress, onFailure: () => 
     pid: child.pid ?? 0,
     reports,
     reported,
-    open: (order) => send({ type: 'open', order: { ...order, address, nodeId } }),
+    open: (order) => send({ type: 'open', order: { ...order, place, nodeId } }),
     hold: (records) => send({ type: 'hold', records }),
     close: () => send({ type: 'close' }),
     async ask() {

@@ -124,8 +124,8 @@ function ownerBehind(cluster: Cluster, moved: number, living: readonly ClusterPr
 const readMoved = ({ database, keys }: Cluster): Promise<number> =>
   database.transact(async (tx) => integerOf(await tx.get(keys.counter('recordsMoved'))));
 
-async function expectEachMarked({ database, address }: Cluster, version: number): Promise<void> {
-  const { store, crates } = await openCrates(database, address, version);
+async function expectEachMarked({ database, place }: Cluster, version: number): Promise<void> {
+  const { store, crates } = await openCrates(database, place, version);
   try {
     let n = 0;
     for await (const crate of crates.scan()) {

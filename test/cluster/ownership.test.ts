@@ -6,6 +6,7 @@ import { readFence } from '../../src/records/fence.ts';
 import { createLatch } from '../rig/migration.ts';
 import { outcomeOf } from '../rig/trap-rig.ts';
 import { watchCommits } from '../rig/watched-commits.ts';
+import { shortestTimeoutMs } from './cluster-place.ts';
 import type { ClusterProcess } from './cluster-processes.ts';
 import { Cluster, isAudit, isOf, isReport } from './cluster-processes.ts';
 import { crateAt, crateId, openCrates } from './crates.ts';
@@ -42,7 +43,7 @@ describe('several processes on one database', () => {
     );
   /** Under owners of these epochs, each crate was moved once, whatever happened. */
   const expectMovedUnder = async (epochs: readonly number[]) => {
-    const { database, address, keys } = cluster;
+    const { database, place, keys } = cluster;
     const events = await database.transact((tx) => readAuditEvents(tx, keys, 1_000));
     const acquired = events.filter(({ type }) => type === 'LeaseAcquired').map(({ epoch }) => epoch);
     expect(acquired).toEqual(epochs);
@@ -50,7 +51,7 @@ describe('several processes on one database', () => {
     expect(misdeeds(testimonies)).toEqual([]);
     expect(testimonies.flatMap(({ act, epoch }) => (act === 'acquired' ? [epoch] : []))).toEqual(epochs);
     expect(await readMoved()).toBe(totalCrates);
-    const { store, crates } = await openCrates(database, address, 2);
+    const { store, crates } = await openCrates(database, place, 2);
     try {
       const found = [];
       for await (const crate of crates.scan()) found.push(crate);
@@ -65,8 +66,8 @@ describe('several processes on one database', () => {
     'lets no commit of an owner land that was frozen while another took over, and has it wait like the others',
     { timeout: timeoutMs },
     async () => {
-      const { keys, address } = cluster;
-      const ttlMs = address.leaseTimeoutMs;
+      const { keys, place } = cluster;
+      const ttlMs = shortestTimeoutMs(place);
       const lease = { leaseTimeoutMs: ttlMs, leaseHeartbeatMs: ttlMs / 5 };
       const [frozen, successor] = await Promise.all([cluster.start('frozen'), cluster.start('successor')]);
       frozen.open({ version: 2, ...lease, hold: { ...midway, freezes: true } });
@@ -135,7 +136,7 @@ describe('several processes on one database', () => {
     'lets an older program write nothing once another process migrates, and serve nothing that is half-way',
     { timeout: timeoutMs },
     async () => {
-      const { keys, database, address } = cluster;
+      const { keys, database, place } = cluster;
       const [isInFlight, isClosed] = [createLatch(), createLatch()];
       const held = watchCommits(database, keys.records(1), {
         async before() {
@@ -143,7 +144,7 @@ describe('several processes on one database', () => {
           await isClosed.opened;
         },
       });
-      const older = await openCrates(held, address, 1);
+      const older = await openCrates(held, place, 1);
       // None of those that are moved before the process is held: nothing but the gate is in its way.
       const late = { ...crateAt(totalCrates - 1, 1), mark: 'late' };
       const owner = await cluster.start();
@@ -159,7 +160,7 @@ describe('several processes on one database', () => {
       await owner.reported(isReport('held'));
       expect(await outcomesOf(older.crates)).toEqual(refused('MODEL_MIGRATING'));
       await owner.kill();
-      const rolledBack = await openCrates(database, address, 1);
+      const rolledBack = await openCrates(database, place, 1);
       expect(await outcomesOf(rolledBack.crates)).toEqual(refused('MODEL_MIGRATING'));
       expect(rolledBack.store.readiness().ready).toBe(false);
       const successor = await cluster.start();
