@@ -4,6 +4,8 @@ import { fileURLToPath } from 'node:url';
 import type { KeyValueDatabase, Transaction } from '../../src/kv/kv.ts';
 import { openDatabase } from '../../src/kv/open.ts';
 import type { MigrationAuditEventType } from '../../src/migration/audit.ts';
+import { integerOf } from '../../src/migration/counters.ts';
+import { readOwner } from '../../src/migration/owner.ts';
 import { watchUntil } from '../../src/migration/watch.ts';
 import { systemClock } from '../../src/ports/clock.ts';
 import type { ModelKeys } from '../../src/records/keys.ts';
@@ -151,8 +153,19 @@ export class Cluster {
       isAwaited: true,
       look,
     });
-    if (found === undefined) throw new Error(`never seen: ${sentence}. ${this.failures.join()}`);
+    if (found === undefined) throw new Error(`never seen: ${sentence}. ${await this.#describe()}`);
     return found;
+  }
+
+  /** What there is to see when something did not happen. */
+  async #describe(): Promise<string> {
+    const counter = this.keys.counter('recordsMoved');
+    const [owner, moved] = await this.database.transact(async (tx) => [
+      await readOwner(tx, this.keys),
+      integerOf(await tx.get(counter)),
+    ]);
+    const last = this.#started.map(({ nodeId, reports }) => `${nodeId}: ${JSON.stringify(reports.at(-1))}`);
+    return `${moved} records are moved, the owner is ${JSON.stringify(owner)}; last said: ${last.join(', ')}`;
   }
 
   testimonies(): Promise<readonly Testimony[]> {

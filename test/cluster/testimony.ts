@@ -67,17 +67,19 @@ export function testifying(
       },
       async commit() {
         const said = describe();
-        if (said?.act === 'moved') await beforeMove(said.records);
-        if (said !== undefined) {
-          const key = Buffer.concat([testimony, Buffer.alloc(versionstampBytes)]);
-          tx.setVersionstampedKey(key, testimony.length, Buffer.from(JSON.stringify(said)));
-        }
+        const isMove = said?.act === 'moved';
+        if (isMove) await beforeMove(said.records);
         committing += 1;
         try {
+          if (said !== undefined) {
+            const key = Buffer.concat([testimony, Buffer.alloc(versionstampBytes)]);
+            tx.setVersionstampedKey(key, testimony.length, Buffer.from(JSON.stringify(said)));
+          }
           await tx.commit();
         } finally {
+          // Also where it was held for so long that it has timed out.
           committing -= 1;
-          if (said?.act === 'moved') afterMove(said.records);
+          if (isMove) afterMove(said.records);
         }
         if (said?.act === 'acquired') epoch = said.epoch;
       },
