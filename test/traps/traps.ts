@@ -28,6 +28,59 @@ const atOnce =
 const rolledBack =
   'several processes on one database lets an older program write nothing once another process migrates, and serve nothing that is half-way';
 
+/** Cures that are taken out twice: where several stores are in one process, and where each has its own. */
+const noComparison: readonly Replacement[] = [
+  {
+    file: 'src/migration/acquire.ts',
+    find: '  const plan = planModel(stored, migration.configured);\n',
+    replace:
+      '  const { migrationId, configured: target } = migration;\n' +
+      "  const plan = { type: 'migrate', migrationId, reasons: [], indexes: [], target } as ModelPlan;\n",
+  },
+];
+const oldVerdict: readonly Replacement[] = [
+  {
+    file: 'src/store/gate.ts',
+    find: 'if (known?.fenceBytes.equals(fenceBytes) === true) {',
+    replace: 'if (known !== undefined) {',
+  },
+];
+const beatInGuard: readonly Replacement[] = [
+  {
+    file: 'src/migration/foundationdb-lease.ts',
+    find: '      async guard(tx) {\n',
+    replace: '      async guard(tx) {\n        await tx.get(keys.beat);\n',
+  },
+];
+const fenceWithoutConflict: readonly Replacement[] = [
+  {
+    file: 'src/store/gate.ts',
+    find: 'await tx.get(model.keys.fence);',
+    replace: 'await tx.get(model.keys.fence, { snapshot: true });',
+  },
+];
+const openWhileMigrating: readonly Replacement[] = [
+  {
+    file: 'src/store/gate.ts',
+    find: "if (fence.state === 'migrating' || verdict.type === 'awaitsMigration') {",
+    replace: "if (verdict.type === 'awaitsMigration') {",
+  },
+];
+const everyOlderProgram: readonly Replacement[] = [
+  {
+    file: 'src/store/gate.ts',
+    find: 'if (comparison.compatible) return serve();',
+    replace: "if (comparison.type === 'OlderProgram') return serve();",
+  },
+];
+const progressOfOwnerAlone: readonly Replacement[] = [
+  {
+    file: 'src/migration/read-status.ts',
+    find: '    state === undefined\n      ? []\n',
+    replace: '    migrations.get(model.id)?.held === undefined || state === undefined\n      ? []\n',
+  },
+];
+
 export const traps: readonly Trap[] = [
   {
     number: 1,
@@ -76,56 +129,28 @@ export const traps: readonly Trap[] = [
     without: 'the acquiring transaction does not compare again',
     testFile: ownership,
     test: 'trap 2: a plan that another node carried out before the lease was acquired is not carried out again',
-    replacements: [
-      {
-        file: 'src/migration/acquire.ts',
-        find: '  const plan = planModel(stored, migration.configured);\n',
-        replace:
-          '  const { migrationId, configured: target } = migration;\n' +
-          "  const plan = { type: 'migrate', migrationId, reasons: [], indexes: [], target } as ModelPlan;\n",
-      },
-    ],
+    replacements: noComparison,
   },
   {
     number: 2,
     without: 'a process that waited does not compare again',
     testFile: processes,
     test: atOnce,
-    replacements: [
-      {
-        file: 'src/migration/acquire.ts',
-        find: '  const plan = planModel(stored, migration.configured);\n',
-        replace:
-          '  const { migrationId, configured: target } = migration;\n' +
-          "  const plan = { type: 'migrate', migrationId, reasons: [], indexes: [], target } as ModelPlan;\n",
-      },
-    ],
+    replacements: noComparison,
   },
   {
     number: 3,
     without: 'what the gate found behind one fence is used behind the next',
     testFile: ownership,
     test: 'trap 3: a node that waited serves as soon as another node has published',
-    replacements: [
-      {
-        file: 'src/store/gate.ts',
-        find: 'if (known?.fenceBytes.equals(fenceBytes) === true) {',
-        replace: 'if (known !== undefined) {',
-      },
-    ],
+    replacements: oldVerdict,
   },
   {
     number: 3,
     without: 'a process that waited uses what it found behind the fence before',
     testFile: processes,
     test: atOnce,
-    replacements: [
-      {
-        file: 'src/store/gate.ts',
-        find: 'if (known?.fenceBytes.equals(fenceBytes) === true) return known;',
-        replace: 'if (known !== undefined) return known;',
-      },
-    ],
+    replacements: oldVerdict,
   },
   {
     number: 4,
@@ -238,26 +263,14 @@ export const traps: readonly Trap[] = [
     without: 'a chunk reads the heartbeat',
     testFile: ownership,
     test: 'trap 9: a heartbeat in the middle of a chunk costs the chunk nothing',
-    replacements: [
-      {
-        file: 'src/migration/foundationdb-lease.ts',
-        find: '      async guard(tx) {\n',
-        replace: '      async guard(tx) {\n        await tx.get(keys.beat);\n',
-      },
-    ],
+    replacements: beatInGuard,
   },
   {
     number: 9,
     without: 'a chunk reads the heartbeat, beside real ones',
     testFile: processes,
     test: atOnce,
-    replacements: [
-      {
-        file: 'src/migration/lease.ts',
-        find: '      async guard(tx) {\n',
-        replace: '      async guard(tx) {\n        await tx.get(keys.beat);\n',
-      },
-    ],
+    replacements: beatInGuard,
   },
   {
     number: 10,
@@ -277,13 +290,7 @@ export const traps: readonly Trap[] = [
     without: 'requests read the fence without a conflict',
     testFile: data,
     test: 'trap 10: a write of an older program that is in flight when the gate closes does not land',
-    replacements: [
-      {
-        file: 'src/store/gate.ts',
-        find: 'await tx.get(model.keys.fence);',
-        replace: 'await tx.get(model.keys.fence, { snapshot: true });',
-      },
-    ],
+    replacements: fenceWithoutConflict,
   },
   {
     number: 10,
@@ -355,13 +362,7 @@ export const traps: readonly Trap[] = [
     without: 'requests read the fence without a conflict, beside another process',
     testFile: processes,
     test: rolledBack,
-    replacements: [
-      {
-        file: 'src/store/gate.ts',
-        find: 'await tx.get(model.keys.fence);',
-        replace: 'await tx.get(model.keys.fence, { snapshot: true });',
-      },
-    ],
+    replacements: fenceWithoutConflict,
   },
   {
     number: 11,
@@ -529,78 +530,42 @@ export const traps: readonly Trap[] = [
     without: 'a fence that is migrating stops nobody',
     testFile: data,
     test: 'trap 16: a program that was rolled back half-way serves nothing',
-    replacements: [
-      {
-        file: 'src/store/gate.ts',
-        find: "if (fence.state === 'migrating' || verdict.type === 'awaitsMigration') {",
-        replace: "if (verdict.type === 'awaitsMigration') {",
-      },
-    ],
+    replacements: openWhileMigrating,
   },
   {
     number: 16,
     without: 'every older program counts as compatible',
     testFile: data,
     test: 'trap 16: a program that was rolled back after the end serves nothing',
-    replacements: [
-      {
-        file: 'src/store/gate.ts',
-        find: 'if (comparison.compatible) return serve();',
-        replace: "if (comparison.type === 'OlderProgram') return serve();",
-      },
-    ],
+    replacements: everyOlderProgram,
   },
   {
     number: 16,
     without: 'a fence that another process closed stops nobody',
     testFile: processes,
     test: rolledBack,
-    replacements: [
-      {
-        file: 'src/store/gate.ts',
-        find: "if (fence.state === 'migrating' || verdict.type === 'awaitsMigration') {",
-        replace: "if (verdict.type === 'awaitsMigration') {",
-      },
-    ],
+    replacements: openWhileMigrating,
   },
   {
     number: 16,
     without: 'every older program counts as compatible, whoever has migrated',
     testFile: processes,
     test: rolledBack,
-    replacements: [
-      {
-        file: 'src/store/gate.ts',
-        find: 'if (comparison.compatible) return serve();',
-        replace: "if (comparison.type === 'OlderProgram') return serve();",
-      },
-    ],
+    replacements: everyOlderProgram,
   },
   {
     number: 17,
     without: 'only the process that moves records knows how many',
     testFile: state,
     test: 'trap 17: a store that does not move records tells the same progress as the one that does',
-    replacements: [
-      {
-        file: 'src/migration/read-status.ts',
-        find: '    state === undefined\n      ? []\n',
-        replace: '    migrations.get(model.id)?.held === undefined || state === undefined\n      ? []\n',
-      },
-    ],
+    replacements: progressOfOwnerAlone,
   },
   {
     number: 17,
     without: 'only the process that moves records knows how many, of several',
     testFile: processes,
     test: atOnce,
-    replacements: [
-      {
-        file: 'src/migration/read-status.ts',
-        find: '    state === undefined\n      ? []\n',
-        replace: '    migrations.get(model.id)?.held === undefined || state === undefined\n      ? []\n',
-      },
-    ],
+    replacements: progressOfOwnerAlone,
   },
   {
     number: 18,
