@@ -1,5 +1,4 @@
 /** A process that opens the crates in the version it is told, migrates or waits, and answers when it is asked. */
-import { openDatabase } from '../../src/kv/open.ts';
 import { backfill } from '../../src/migration/backfill-spec.ts';
 import { integerOf } from '../../src/migration/counters.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
@@ -7,10 +6,14 @@ import type { Logger } from '../../src/telemetry/logger.ts';
 import { createSilentLogger } from '../../src/telemetry/logger.ts';
 import { createInlinePool } from '../rig/inline-pool.ts';
 import { overriding } from '../rig/overriding.ts';
-import { crateModelId, keysAt, shortestTimeoutMs, testimonyAt } from './cluster-place.ts';
+import { openTestDatabase } from '../rig/test-place.ts';
+import { crateModelId, keysAt, testimonyAt } from './cluster-place.ts';
 import type { Answer, ClusterCommand, ClusterOrder, ClusterReport } from './cluster-processes.ts';
 import { crateId, crateOf, markCrate } from './crates.ts';
 import { testifying } from './testimony.ts';
+
+/** No owner loses its lease to a busy machine. A death is seen at once where that can be told. */
+const safeTimeoutMs = 5_000;
 
 /** Resolves when the message has left the process: whatever happens then, the parent knows. */
 const report = (message: ClusterReport) =>
@@ -84,7 +87,7 @@ class Brake {
 const brake = new Brake();
 
 async function openStore({ place, nodeId, version, ...order }: ClusterOrder) {
-  const database = await openDatabase(place.address);
+  const database = await openTestDatabase(place.address);
   const keys = keysAt(place).model(crateModelId);
   const counter = keys.counter('recordsMoved');
   const readMoved = () =>
@@ -103,7 +106,7 @@ async function openStore({ place, nodeId, version, ...order }: ClusterOrder) {
     dataModelsById: { [crateModelId]: definition },
     migrationHandler: backfill({ transform: markCrate }),
     migrationMaxRecordsPerSecond: order.recordsPerSecond,
-    migrationLeaseTimeoutMs: order.leaseTimeoutMs ?? shortestTimeoutMs(place),
+    migrationLeaseTimeoutMs: order.leaseTimeoutMs ?? safeTimeoutMs,
     migrationLeaseHeartbeatMs: order.leaseHeartbeatMs,
     migrationStartupBudgetMs: 0,
     continueMigrationsInBackground: true,

@@ -2,21 +2,23 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { KeyValueDatabase, Transaction } from '../../src/kv/kv.ts';
-import { openDatabase } from '../../src/kv/open.ts';
 import type { MigrationAuditEventType } from '../../src/migration/audit.ts';
 import { integerOf } from '../../src/migration/counters.ts';
 import { readOwner } from '../../src/migration/owner.ts';
 import { watchUntil } from '../../src/migration/watch.ts';
 import { systemClock } from '../../src/ports/clock.ts';
 import type { ModelKeys } from '../../src/records/keys.ts';
-import type { ClusterPlace, RemovablePlace } from './cluster-place.ts';
-import { createClusterPlace, crateModelId, keysAt, testimonyAt } from './cluster-place.ts';
+import type { RemovablePlace } from '../rig/test-database.ts';
+import { createTestPlace } from '../rig/test-database.ts';
+import type { TestPlace } from '../rig/test-place.ts';
+import { openTestDatabase } from '../rig/test-place.ts';
+import { crateModelId, keysAt, testimonyAt } from './cluster-place.ts';
 import { addCrates } from './crates.ts';
 import type { Testimony } from './testimony.ts';
 import { readTestimonies } from './testimony.ts';
 
 export interface ClusterOrder {
-  readonly place: ClusterPlace;
+  readonly place: TestPlace;
   readonly nodeId: string;
   readonly version: number;
   readonly leaseTimeoutMs?: number | undefined;
@@ -110,8 +112,8 @@ export class Cluster {
 
   /** With that many crates of version 1. */
   static async create(purpose: string, crates: number): Promise<Cluster> {
-    const place = createClusterPlace(purpose);
-    const database = await openDatabase(place.address);
+    const place = createTestPlace(purpose);
+    const database = await openTestDatabase(place.address);
     await addCrates(database, place, crates);
     return new Cluster(place, database);
   }
@@ -184,7 +186,7 @@ const untilMs = 60_000;
 /** For changes that no watch tells of. */
 const pollMs = 100;
 
-function startProcess(nodeId: string, place: ClusterPlace, onFailure: () => void): ClusterProcess {
+function startProcess(nodeId: string, place: TestPlace, onFailure: () => void): ClusterProcess {
   const child = fork(script, { execArgv: ['--import', 'tsx'] });
   const reports: ClusterReport[] = [];
   const listeners = new Set<() => void>();

@@ -1,7 +1,7 @@
 import type { KeyValueDatabase } from '../../src/kv/kv.ts';
 import { defineModel, string } from '../../src/model/index.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
-import type { ClusterPlace } from './cluster-place.ts';
+import type { TestPlace } from '../rig/test-place.ts';
 import { crateModelId } from './cluster-place.ts';
 
 /** Each version is one mark longer: a crate that was moved twice, or not at all, shows it for ever after. */
@@ -35,7 +35,7 @@ export const crateAt = (n: number, version: number) => ({
 const cratesPerTransaction = 2_000;
 
 /** The program of a version, once somebody has migrated to it: it brings no transform. */
-export async function openCrates(database: KeyValueDatabase, { subspace }: ClusterPlace, version: number) {
+export async function openCrates(database: KeyValueDatabase, { subspace }: TestPlace, version: number) {
   const definition = crateOf(version);
   const store = await FoundationDBDataStore.open({
     database,
@@ -48,11 +48,7 @@ export async function openCrates(database: KeyValueDatabase, { subspace }: Clust
 }
 
 /** Crates of version 1, from 0. */
-export async function addCrates(
-  database: KeyValueDatabase,
-  place: ClusterPlace,
-  total: number,
-): Promise<void> {
+export async function addCrates(database: KeyValueDatabase, place: TestPlace, total: number): Promise<void> {
   const { store, definition } = await openCrates(database, place, 1);
   for (let from = 0; from < total; from += cratesPerTransaction) {
     const some = Array.from({ length: Math.min(cratesPerTransaction, total - from) }, (_, at) => from + at);

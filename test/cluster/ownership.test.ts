@@ -6,7 +6,7 @@ import { readFence } from '../../src/records/fence.ts';
 import { createLatch } from '../rig/migration.ts';
 import { outcomeOf } from '../rig/trap-rig.ts';
 import { watchCommits } from '../rig/watched-commits.ts';
-import { shortestTimeoutMs } from './cluster-place.ts';
+import { waitedTimeoutMs } from './cluster-place.ts';
 import type { ClusterProcess } from './cluster-processes.ts';
 import { Cluster, isAudit, isOf, isReport } from './cluster-processes.ts';
 import { crateAt, crateId, openCrates } from './crates.ts';
@@ -67,8 +67,8 @@ describe('several processes on one database', () => {
     { timeout: timeoutMs },
     async () => {
       const { keys, place } = cluster;
-      const ttlMs = shortestTimeoutMs(place);
-      const lease = { leaseTimeoutMs: ttlMs, leaseHeartbeatMs: ttlMs / 5 };
+      const ttlMs = waitedTimeoutMs(place);
+      const lease = { leaseTimeoutMs: ttlMs, leaseHeartbeatMs: ttlMs / 10 };
       const [frozen, successor] = await Promise.all([cluster.start('frozen'), cluster.start('successor')]);
       frozen.open({ version: 2, ...lease, hold: { ...midway, freezes: true } });
       await frozen.reported(isReport('held'));
