@@ -34,6 +34,9 @@ export interface FoundationDBMigrationLeaseOptions {
   readonly inspect?: Inspector | undefined;
 }
 
+/** Between two looks at whether the holder's process lives, which cost microseconds. Milliseconds. */
+const lookMs = 100;
+
 /** What a contender has itself watched: no clock of another machine is ever compared. */
 interface Observation {
   readonly epoch: number;
@@ -73,7 +76,7 @@ export class FoundationDBMigrationLease implements MigrationLease {
         const beat = beatFormat.parseOptional(beatBytes);
         const isHeld = owner !== undefined && owner.token !== '';
         if (isHeld && request.displaces !== true && !this.#isOver(request.modelId, owner, beat)) {
-          return { holder: explanation(owner, beat) };
+          return { owner, holder: explanation(owner, beat) };
         }
         const taken = this.#ownerRow(request, owner, token);
         const takeover = isHeld;
@@ -91,7 +94,7 @@ export class FoundationDBMigrationLease implements MigrationLease {
       if (mayBeOurs) await this.#giveBack(keys, token).catch(() => undefined);
       throw error;
     });
-    if (result.taken === undefined) return this.#refused(keys, result.holder);
+    if (result.taken === undefined) return this.#refused(keys, result.owner, result.holder);
     this.#observations.delete(request.modelId);
     return this.#hold(keys, result.taken, result.epoch, result.takeover, startedAtMs);
   }
@@ -165,20 +168,25 @@ export class FoundationDBMigrationLease implements MigrationLease {
     return unchangedMs >= Math.max(owner.ttlMs, timeoutMs);
   }
 
-  #refused(keys: ModelKeys, holder: LeaseExplanation | undefined): LeaseRefused {
-    const { database, clock, heartbeatMs } = this.#options;
+  #refused(keys: ModelKeys, owner: Owner, holder: LeaseExplanation): LeaseRefused {
+    const { database, clock, heartbeatMs, process } = this.#options;
     return {
       refused: true,
       holder,
       async worthRetrying(signal) {
         const watch = await database.transact(async (tx) => {
-          const owner = await readOwner(tx, keys);
-          return owner?.token === '' ? undefined : tx.watch(keys.owner);
+          const now = await readOwner(tx, keys);
+          return now?.token === '' ? undefined : tx.watch(keys.owner);
         });
         if (watch === undefined) return;
         const ended = new AbortController();
         void watch.changed.then(() => ended.abort());
-        await sleep(clock, heartbeatMs, AbortSignal.any([signal, ended.signal]));
+        const over = AbortSignal.any([signal, ended.signal]);
+        // Where a death can be told it is told long before the next heartbeat would be missed.
+        for (let leftMs = heartbeatMs; leftMs > 0 && !over.aborted; leftMs -= lookMs) {
+          await sleep(clock, Math.min(leftMs, lookMs), over);
+          if (process.isCertainlyDead(owner, owner.session)) break;
+        }
         watch.cancel();
       },
     };
