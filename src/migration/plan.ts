@@ -8,6 +8,7 @@ import type { Fence } from '../records/fence.ts';
 import { readFence } from '../records/fence.ts';
 import type { ModelKeys } from '../records/keys.ts';
 import { StorageException } from '../errors.ts';
+import { readState } from './state.ts';
 
 /** A model as the database has it. */
 export interface StoredModel {
@@ -16,6 +17,8 @@ export interface StoredModel {
   readonly current: StoredDefinition;
   /** All of them, by schema id; also the target of a migration that has not ended. */
   readonly definitions: ReadonlyMap<number, StoredDefinition>;
+  /** Target of the migration that was begun last, also of one that stands still and gave the gate back. */
+  readonly begunSchemaId?: number | undefined;
 }
 
 /** What has to happen to a model before the program can serve it by its own definition. */
@@ -44,7 +47,11 @@ export type ModelPlan =
   | { readonly type: 'targetChanged'; readonly runningMigrationId: string };
 
 export async function readStoredModel(tx: Transaction, keys: ModelKeys): Promise<StoredModel | undefined> {
-  const [fence, definitions] = await Promise.all([readFence(tx, keys), readDefinitions(tx, keys)]);
+  const [fence, definitions, state] = await Promise.all([
+    readFence(tx, keys),
+    readDefinitions(tx, keys),
+    readState(tx, keys),
+  ]);
   if (fence === undefined) return undefined;
   const current = definitions.get(fence.schemaId);
   if (current === undefined) {
@@ -56,7 +63,7 @@ export async function readStoredModel(tx: Transaction, keys: ModelKeys): Promise
       },
     );
   }
-  return { fence, current, definitions };
+  return { fence, current, definitions, begunSchemaId: fence.target?.schemaId ?? state?.targetSchemaId };
 }
 
 /** What is next for a model: of a chain of versions, the next step that has to be taken by itself. */
@@ -67,8 +74,10 @@ export function planModel(stored: StoredModel | undefined, model: ConfiguredMode
   return next === model ? direct : planTarget(stored, next);
 }
 
-function nextTarget({ fence, current, definitions }: StoredModel, model: ConfiguredModel): ConfiguredModel {
-  const half = fence.target === null ? undefined : definitions.get(fence.target.schemaId)?.hash;
+function nextTarget(stored: StoredModel, model: ConfiguredModel): ConfiguredModel {
+  const { current } = stored;
+  // What was begun is gone on with, and what stands still stands in the way, until an operator or a reset ends it.
+  const half = begunHash(stored);
   const begun = model.steps.find((step) => step.model.hash === half)?.model;
   if (begun !== undefined || half === model.hash) return begun ?? model;
   const path = pathTo(model, current.version);
@@ -96,12 +105,14 @@ export function canBeComposed(path: readonly ConfiguredStep[]): boolean {
 }
 
 /** Whether a migration is under way that takes several steps to the configured definition in one pass. */
-export function isBegunInOnePass(
-  { fence, current, definitions }: StoredModel,
-  model: ConfiguredModel,
-): boolean {
-  const half = fence.target === null ? undefined : definitions.get(fence.target.schemaId)?.hash;
-  return half === model.hash && (pathTo(model, current.version)?.length ?? 0) > 1;
+export function isBegunInOnePass(stored: StoredModel, model: ConfiguredModel): boolean {
+  return begunHash(stored) === model.hash && (pathTo(model, stored.current.version)?.length ?? 0) > 1;
+}
+
+function begunHash({ begunSchemaId, current, definitions }: StoredModel): string | undefined {
+  return begunSchemaId === undefined || begunSchemaId === current.schemaId
+    ? undefined
+    : definitions.get(begunSchemaId)?.hash;
 }
 
 function planTarget(stored: StoredModel | undefined, model: ConfiguredModel): ModelPlan {

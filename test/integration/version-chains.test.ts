@@ -9,6 +9,7 @@ import { defineModel, int32, string } from '../../src/model/index.ts';
 import type { MigrationRig } from '../rig/migration.ts';
 import { createLatch, createMigrationRig, succeed, typesOf } from '../rig/migration.ts';
 import { createTemporaryDirectory } from '../rig/temporary-directory.ts';
+import { inBackground } from '../rig/trap-rig.ts';
 
 const id = string({ number: 1, required: true });
 const NoteV1 = defineModel({
@@ -113,28 +114,44 @@ describe('a chain of versions', () => {
     expect(shortIds()).toEqual(['Note:1.0->2.0', 'Note:2.0->3.0']);
   });
 
-  it('begins its own way where a step that another program began fails before anything was written', async () => {
-    const moves = { migrationHandler: { Note: backfill({ transform: toV2 }) } };
-    await rig.openUntil({ 1: NoteV2 }, moves, ({ type }) => type === 'LeaseAcquired');
-    let isMended = false;
-    const fails = step('1.0', '2.0', {
-      dataModel: NoteV2,
-      migrationHandler: backfill({
-        transform: (note: Values) => {
-          if (!isMended) throw new Error('not yet');
-          return toV2(note);
-        },
-      }),
-    });
-    const store = await open({ migrations: chain(fails, second), continueMigrationsInBackground: true });
-    await expect(rig.settle(store.awaitMigration(1))).rejects.toMatchObject({ code: 'MIGRATION_FAILED' });
-    expect(await store.migrationStatus(1)).toMatchObject({ state: 'Failed' });
-    isMended = true;
-    await store.resumeMigration(1);
-    await rig.settle(store.awaitMigration(1));
-    await expectMoved(store);
-    expect(shortIds()).toEqual(['Note:1.0->3.0']);
-  });
+  it.each(['fails', 'is canceled'])(
+    'stands still where a step that another program began %s before anything was written',
+    async (how) => {
+      const moves = { migrationHandler: { Note: backfill({ transform: toV2 }) } };
+      await rig.openUntil({ 1: NoteV2 }, moves, ({ type }) => type === 'LeaseAcquired');
+      let isMended = false;
+      const fails = step('1.0', '2.0', {
+        dataModel: NoteV2,
+        migrationHandler: backfill({
+          transform: (note: Values) => {
+            if (!isMended && how === 'fails') throw new Error('not yet');
+            return toV2(note);
+          },
+        }),
+      });
+      const migrations = chain(fails, second);
+      if (how === 'is canceled') {
+        const older = await rig.open({ 1: NoteV2 }, { migrationRole: 'wait', ...inBackground });
+        await older.cancelMigration(1);
+      }
+      const store = await open({ migrations, continueMigrationsInBackground: true });
+      const { state } = await store.migrationStatus(1);
+      expect(state).toBe(how === 'fails' ? 'Failed' : 'Canceled');
+      expect(
+        await store
+          .model(NoteV3)
+          .count()
+          .catch((error: unknown) => error),
+      ).toMatchObject({
+        code: 'MODEL_MIGRATING',
+      });
+      isMended = true;
+      await store.resumeMigration(1);
+      await rig.settle(store.awaitMigration(1));
+      await expectMoved(store);
+      expect(shortIds()).toEqual(['Note:1.0->2.0', 'Note:2.0->3.0']);
+    },
+  );
 
   it('begins where the database is', async () => {
     await rig.open({ 1: NoteV2 }, { migrationHandler: { Note: backfill({ transform: toV2 }) } });
