@@ -198,6 +198,26 @@ describe('maxAttempts', () => {
     }
     expect(typesOf(rig.events).filter((type) => type === 'Backfill Failed')).toEqual([]);
   });
+
+  it('takes a start back that a lost lease ended', async () => {
+    const called = createLatch();
+    const handler = answers(async ({ signal }) => {
+      called.open();
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      return MigrationOutcome.Success;
+    });
+    const store = await rig.open(models, {
+      migrationRetryPolicy: { maxAttempts: 1 },
+      migrationStartupBudgetMs: 0,
+      continueMigrationsInBackground: true,
+      migrationExpandHandler: succeed,
+      migrationHandler: handler,
+    });
+    await rig.settle(called.opened);
+    await rig.settle(store.releaseLease(1));
+    await rig.settle(store.awaitMigration(1));
+    expect(handler.calls.map(({ attempt }) => attempt)).toEqual([1, 1]);
+  });
 });
 
 describe('a retry that is waited for', () => {

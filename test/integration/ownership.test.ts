@@ -3,6 +3,7 @@ import { backfill } from '../../src/migration/backfill-spec.ts';
 import type { MigrationContext } from '../../src/migration/context.ts';
 import { externalOwner } from '../../src/migration/external-owner.ts';
 import { MigrationOutcome } from '../../src/migration/outcome.ts';
+import { readRange, writeRange } from '../../src/migration/passes/ledger.ts';
 import { answers, CityV2, cityId, createLatch, thing, toCityV2 } from '../rig/migration.ts';
 import { createRowLease, leaseTimes } from '../rig/leases.ts';
 import { waitForStatus, waitUntil } from '../rig/operators.ts';
@@ -152,6 +153,25 @@ describe("an application's own lease", () => {
     expect((await store.migrationMetrics(1)).recordsMoved).toBe(cities);
     expect(await outcomeOf(store.releaseLease(1))).toBe('LEASE_NOT_RELEASABLE');
   });
+});
+
+it('a chunk in flight does not commit over a claim that another mover has taken', async () => {
+  let isTaken = false;
+  rig.beforeCommit = async (commit) => {
+    if (isTaken || !commit.sets(rig.keys.touched) || !commit.setsUnder(rig.keys.ranges('backfill'))) return;
+    isTaken = true;
+    await rig.database.transact(async (tx) => {
+      const row = await readRange(tx, rig.keys, 'backfill', 0);
+      if (row === undefined) throw new Error('there is no range');
+      const claim = { session: 'another', claimSeq: row.claimSeq + 1 };
+      writeRange(tx, rig.keys, 'backfill', 0, { ...row, claimSeq: claim.claimSeq, claim });
+    });
+  };
+  const store = await rig.open({ ...moves, nodeId: 'owner' });
+  expect(isTaken).toBe(true);
+  // It lost its range, and began again from the database.
+  expect(epochsOf()).toEqual(['owner 1', 'owner 2']);
+  expect(await store.migrationMetrics(1)).toMatchObject({ recordsMoved: cities, failed: 0, retries: 0 });
 });
 
 describe('a lease that an operator releases', () => {

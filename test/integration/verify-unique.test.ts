@@ -198,6 +198,20 @@ describe('`unique` newly added to records with duplicates', () => {
   });
 });
 
+it('records may exchange their values of a unique index in a migration, which fills it anew', async () => {
+  const count = 250;
+  const before = defineModel({ ...Unique, version: '1.0' });
+  const after = defineModel({ ...Unique, version: '2.0' });
+  await rig.seed(before, users(count, {}));
+  const transform = (user: Readonly<Record<string, unknown>>) => ({
+    ...user,
+    mail: `u${count - 1 - Number(user['age'])}@x`,
+  });
+  const store = await rig.open({ 1: after }, { migrationHandler: { User: backfill({ transform }) } });
+  expect(await store.model(after).get(cityId(0))).toMatchObject({ mail: `u${count - 1}@x` });
+  for (const { expected, actual } of await rig.indexes(1, after)) expect(actual).toEqual(expected);
+});
+
 describe('an index that is unique in another way', () => {
   const named = (version: string, indexes: readonly object[]) =>
     defineModel({ name: 'User', version, key: ['id'], properties, indexes: indexes as never });
