@@ -60,6 +60,7 @@ export function resumeMigration(
 interface Operation {
   readonly intent: Intent;
   readonly state: MigrationState | undefined;
+  /** Somebody is at it, and obeys. Whoever owns a migration that stands still is done with it, or dead. */
   readonly hasOwner: boolean;
   /** This process failed to go on with it, and could write that nowhere: its transform is another one, for example. */
   readonly failedHere: boolean;
@@ -107,7 +108,7 @@ async function operate(
     const operation = {
       intent,
       state,
-      hasOwner: owner !== undefined && owner.token !== '',
+      hasOwner: owner !== undefined && owner.token !== '' && !isHalted(state),
       failedHere: isTroubled && plan.type === 'migrate',
     };
     events =
