@@ -1,0 +1,151 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { KeyValueError, KeyValueErrorCode } from '../../src/kv/kv.ts';
+import { backfill } from '../../src/migration/backfill-spec.ts';
+import type { MigrationContext } from '../../src/migration/context.ts';
+import { MigrationOutcome } from '../../src/migration/outcome.ts';
+import type { StoreOptions } from '../../src/store/options.ts';
+import { CityV1, CityV2, cityId, createLatch, toCityV2, typesOf } from '../rig/migration.ts';
+import type { CommitObserver, TrapRig } from '../rig/trap-rig.ts';
+import { createTrapRig, inBackground } from '../rig/trap-rig.ts';
+
+/** What happens when nobody knows whether a commit was applied (1021): once, and as if nothing had been. */
+
+let rig: TrapRig;
+beforeEach(() => {
+  rig = createTrapRig();
+});
+afterEach(() => rig.close());
+
+const cities = 250;
+const models = { 1: CityV2 };
+const migrationHandler = { City: backfill({ transform: toCityV2 }) };
+const answers = ['applied', 'lost'] as const;
+
+const unknown: CommitObserver = ({ attempt }) => {
+  if (attempt === 0) throw new KeyValueError(KeyValueErrorCode.commitUnknownResult);
+};
+
+/** From now on the answer to the first attempt of every commit is 1021. */
+function doubt(answer: (typeof answers)[number]): void {
+  if (answer === 'applied') rig.afterCommit = unknown;
+  else rig.beforeCommit = unknown;
+}
+
+function trust(): void {
+  rig.afterCommit = undefined;
+  rig.beforeCommit = undefined;
+}
+
+/** Takes all cities over by itself, each in a transaction that advances. */
+async function byHand(context: MigrationContext): Promise<MigrationOutcome> {
+  for await (const { record, cursor } of context.records({ after: context.cursor })) {
+    await context.transact(async (tx) => {
+      const { lat, lng, ...rest } = record;
+      await tx.write({ ...rest, latitude: Number(lat), longitude: Number(lng) });
+      tx.advance(cursor, { records: 1 });
+    });
+  }
+  return MigrationOutcome.Success;
+}
+
+const outcomes = [MigrationOutcome.Partial({ nextCursor: 'a' }), MigrationOutcome.Retry({ retryAfterMs: 1 })];
+
+/** Answers everything that a handler may, one after another. */
+function createExpand() {
+  const left = [...outcomes];
+  return async () => left.shift() ?? MigrationOutcome.Success;
+}
+
+async function migrate(
+  count: number,
+  options: Partial<StoreOptions>,
+  answer?: (typeof answers)[number],
+): Promise<unknown> {
+  await rig.fill(count);
+  if (answer !== undefined) doubt(answer);
+  const store = await rig.open({
+    migrationExpandHandler: createExpand(),
+    persistMigrationAuditEvents: true,
+    ...options,
+    dataModelsById: models,
+  });
+  trust();
+  const kept = await store.migrationAuditEvents(1);
+  const { conflicts, lastEventAtMs, ...metrics } = await store.migrationMetrics(1);
+  const records = await store.model(CityV2).count();
+  const attempts = rig.events.map(({ attempt }) => attempt);
+  return { reported: typesOf(rig.events), attempts, kept: typesOf(kept), metrics, records };
+}
+
+describe.each(answers)('a migration of which every first commit is %s, with an unknown result', (answer) => {
+  it.each([
+    ['transform', cities, { migrationHandler }],
+    ['hand-written handler', 20, { migrationHandler: byHand }],
+  ])('goes as any other, by %s', async (_by, count, options) => {
+    const undisturbed = await migrate(count, options);
+    await rig.close();
+    rig = createTrapRig();
+    expect(await migrate(count, options, answer)).toEqual(undisturbed);
+  });
+});
+
+describe.each(answers)('an operator’s call that is %s, with an unknown result,', (answer) => {
+  it('is obeyed and counted once', async () => {
+    await rig.fill(3);
+    const called = createLatch();
+    const store = await rig.open({
+      ...inBackground,
+      dataModelsById: models,
+      migrationHandler,
+      migrationExpandHandler: async ({ signal }) => {
+        called.open();
+        await new Promise((resolve) => signal.addEventListener('abort', resolve));
+        return MigrationOutcome.Partial();
+      },
+    });
+    await called.opened;
+    doubt(answer);
+    await store.pauseMigration(1);
+    await untilAudited('Paused');
+    await store.cancelMigration(1);
+    trust();
+    expect(await store.migrationMetrics(1)).toMatchObject({ paused: 1, resumed: 0, canceled: 1, failed: 0 });
+    const told = rig.events.map(({ type }) => type).filter((type) => /Paused|Canceled/.test(type));
+    expect(told).toEqual(['Paused', 'Canceled']);
+  });
+
+  it('resets once', async () => {
+    await rig.fill(cities);
+    await rig.stopHalfWay({ dataModelsById: models, migrationHandler, maxBackfillConcurrency: 1 });
+    // Of the old program: it does not begin anew what it has reset.
+    const store = await rig.open({ dataModelsById: { 1: CityV1 } });
+    doubt(answer);
+    await store.resetMigration(1);
+    trust();
+    expect(await store.migrationMetrics(1)).toMatchObject({ canceled: 1 });
+    expect(typesOf(rig.events).filter((type) => type.endsWith('Canceled'))).toEqual(['Backfill Canceled']);
+  });
+
+  it('puts a record in quarantine back once', async () => {
+    await rig.fill(3);
+    const poisoned = backfill({
+      onPoison: 'quarantine',
+      transform: (city: Readonly<Record<string, unknown>>) => {
+        if (city['id'] === cityId(1)) throw new Error('poison');
+        return toCityV2(city);
+      },
+    });
+    await rig.open({ dataModelsById: models, migrationHandler: { City: poisoned } });
+    const store = await rig.open({ dataModelsById: models, migrationHandler });
+    doubt(answer);
+    expect(await store.retryQuarantined(1)).toEqual({ restored: 1, left: [] });
+    trust();
+    expect(await store.model(CityV2).count()).toBe(3);
+  });
+});
+
+async function untilAudited(type: string): Promise<void> {
+  while (!rig.events.some((event) => event.type === type)) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
