@@ -469,6 +469,49 @@ describe('context.store', () => {
   });
 });
 
+describe('context.transact', () => {
+  it('is refused under a lease that was taken away, whether or not it advances', async () => {
+    await rig.open({ 1: thing('Thing', '1.0') });
+    const [inside, goOn, outcome] = [createLatch(), createLatch(), createLatch<unknown>()];
+    const store = await rig.open(
+      { 1: thing('Thing', '2.0') },
+      {
+        migrationStartupBudgetMs: 0,
+        continueMigrationsInBackground: true,
+        migrationExpandHandler: succeed,
+        migrationHandler: answers(async (context) => {
+          inside.open();
+          await goOn.opened;
+          const written = context.write({ id: 'from a deposed owner' });
+          outcome.open(await written.catch((error: unknown) => error));
+          return Success;
+        }),
+      },
+    );
+    await rig.settle(inside.opened);
+    await store.releaseLease(1);
+    goOn.open();
+    expect(await rig.settle(outcome.opened)).toMatchObject({ code: 'LEASE_LOST' });
+    await rig.settle(store.awaitMigration(1));
+  });
+
+  it('marks the migration: what it wrote is not opened again under the stored definition', async () => {
+    const before = thing('Thing', '1.0');
+    const old = await rig.open({ 1: before });
+    const opening = rig.open(
+      { 1: thing('Thing', '2.0') },
+      {
+        migrationHandler: async (context) => {
+          await context.write({ id: 'of 2.0' });
+          return MigrationOutcome.Fatal('no further');
+        },
+      },
+    );
+    await expect(opening).rejects.toMatchObject({ code: 'MIGRATION_FAILED' });
+    await expect(old.model(before).count()).rejects.toMatchObject({ code: 'MODEL_MIGRATING' });
+  });
+});
+
 describe('context.signal', () => {
   it.each([
     ['pause', (store: FoundationDBDataStore) => store.pauseMigration(1), 'Paused'],

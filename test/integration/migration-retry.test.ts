@@ -101,6 +101,8 @@ describe('maxRetryOutcomes', () => {
   it('counts from zero once an operator resumes', async () => {
     const handler = answers(soon, soon, soon, soon);
     const store = await rig.open(models, {
+      // Without it a failure would open the model again, and everything would begin anew.
+      migrationExpandHandler: succeed,
       migrationHandler: handler,
       migrationRetryPolicy: { maxRetryOutcomes: 1 },
       continueMigrationsInBackground: true,

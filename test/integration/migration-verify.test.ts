@@ -167,6 +167,21 @@ describe('verification', () => {
     expect(await failureOf(store)).toContain('59 records are there, but 60 were moved');
   });
 
+  it('finds that a record is gone with all of its index entries: only the count tells', async () => {
+    const store = await meddle(async (tx, { keys, records, indexId }) => {
+      tx.clear(Buffer.concat([records, keyBytesOf(7)]));
+      for (const name of ['byName', 'byLatitude']) {
+        const { begin, end } = rangeOf(keys.index(indexId(name)));
+        for (const { key } of await tx.getRangeAll(begin, end)) {
+          if (key.subarray(-keyBytesOf(7).length).equals(keyBytesOf(7))) tx.clear(key);
+        }
+      }
+    });
+    const message = await failureOf(store);
+    expect(message).toContain('59 records are there, but 60 were moved');
+    expect(message).not.toContain('index by');
+  });
+
   it('names 20 keys at most, however much is wrong', async () => {
     const store = await meddle((tx, { records }) => {
       for (let n = 0; n < 60; n += 1) tx.set(Buffer.concat([records, keyBytesOf(n)]), Buffer.of(0));
@@ -188,6 +203,22 @@ describe('verification', () => {
       { migrationVerifyHandler: hook },
     );
     expect(hook.calls).toHaveLength(0);
+  });
+
+  it('is not enough where the hook fails: Contract is not begun', async () => {
+    await rig.seed(CityV1, cities);
+    const contract = answers();
+    const opening = rig.open(
+      { 1: CityV2 },
+      {
+        migrationHandler: { City: moves },
+        migrationVerifyHandler: answers(MigrationOutcome.Fatal('not as it should be')),
+        migrationContractHandler: contract,
+      },
+    );
+    await expect(opening).rejects.toMatchObject({ code: 'MIGRATION_FAILED' });
+    expect(await rig.stateOf(1)).toMatchObject({ phase: 'Verify', status: 'Failed', phaseCompleted: false });
+    expect(contract.calls).toHaveLength(0);
   });
 
   it('looks again when an operator resumes, and passes once the cause is mended', async () => {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { backfill } from '../../src/migration/backfill-spec.ts';
+import { MigrationOutcome } from '../../src/migration/outcome.ts';
 import { defineModel, float64, string } from '../../src/model/index.ts';
 import type { Barrier, World } from '../rig/operators.ts';
 import {
@@ -117,7 +118,40 @@ describe('of a migration that has written no record', () => {
   });
 });
 
+describe('of a migration that has written no record, but called an Expand handler', () => {
+  it('keeps the gate closed, also when the next migration is canceled before its first record', async () => {
+    await dieBeforeChunk(0, {
+      ...toStoreV2,
+      migrationExpandHandler: () => Promise.resolve(MigrationOutcome.Success),
+    });
+    const old = await world.open({ dataModelsById: { 1: TownV1 } });
+    await old.resetMigration(1);
+    world.beforeChunk = () => barrier.pass();
+    const store = await world.open({ ...toStoreV2, ...background, maxBackfillConcurrency: 1 });
+    await waitUntil('the next one has a chunk in flight', () => barrier.waiting > 1);
+    await store.cancelMigration(1);
+    barrier.open();
+    await waitForStatus(store, 'Canceled');
+    expect((await world.totals()).moved).toBe(0);
+    expect(await codeOf(old.model(TownV1).count())).toBe('MODEL_MIGRATING');
+  });
+});
+
 describe('of a migration that has written records', () => {
+  it('a process that has waited since before it is refused mixed records that it does not accept', async () => {
+    const moved = await dieBeforeChunk(1);
+    const onlyFromV1 = { ...toStoreV3, migrationHandler: backfill({ transform: toV3 }) };
+    const waiting = await world.open({ ...onlyFromV1, continueMigrationsInBackground: true });
+    expect((await waiting.migrationStatus(1)).lastError?.code).toBe('MIGRATION_TARGET_CHANGED');
+    const old = await world.open({ dataModelsById: { 1: TownV1 } });
+    await old.resetMigration(1);
+    await waitUntil('it is told so', async () => {
+      const { lastError } = await waiting.migrationStatus(1);
+      return lastError?.code === 'MIGRATION_MIXED_RECORDS';
+    });
+    expect(await old.migrationMetrics(1)).toMatchObject({ recordsMoved: moved });
+  });
+
   it('keeps the gate closed for the old program, which is told so', async () => {
     expect(await dieBeforeChunk(1)).toBeGreaterThan(0);
     const old = await world.open({ dataModelsById: { 1: TownV1 } });

@@ -3,6 +3,7 @@ import type { KeyValueDatabase } from '../../../src/kv/kv.ts';
 import { openMemoryDatabase } from '../../../src/kv/memory/open.ts';
 import type { LeaseHandle, MigrationLease } from '../../../src/migration/lease.ts';
 import { createStoreKeys } from '../../../src/records/keys.ts';
+import { createFaultyDatabase } from '../../rig/faulty-database.ts';
 import { createDefaultLease } from '../../rig/leases.ts';
 import { withTransactions } from '../../rig/overriding.ts';
 import { createVirtualClock } from '../../rig/virtual-clock.ts';
@@ -95,6 +96,15 @@ describe('an owner', () => {
     expect(lost.aborted).toBe(false);
     await node.clock.advanceAsync(1);
     expect(lost.aborted).toBe(true);
+  });
+
+  it('is named to the operator who takes the lease, although the answer to that commit was lost', async () => {
+    await own(createNode('owner', 1_000).lease);
+    const faulty = createFaultyDatabase(database, ({ kind, attempt }) =>
+      kind === 'commit' && attempt === 0 ? 'unknownApplied' : undefined,
+    );
+    const taken = await createNode('operator', 1_000, faulty).lease.forceRelease({ modelId });
+    expect(taken).toMatchObject({ nodeId: 'n', epoch: 1 });
   });
 
   it('learns from its next beat that the lease is another one’s', async () => {
