@@ -40,3 +40,14 @@ it('a cancel stands at once where a paused migration has not released its lease 
   const old = await rig.open({ dataModelsById: { 1: CityV1 } });
   expect(await old.model(CityV1).count()).toBe(3);
 });
+
+it('a migration that stands still holds no lease', async () => {
+  await rig.fill(3);
+  const store = await rig.open({
+    continueMigrationsInBackground: true,
+    dataModelsById: { 1: CityV2 },
+    migrationHandler: { City: () => Promise.resolve(MigrationOutcome.Fatal('never')) },
+  });
+  expect((await store.migrationStatus(1)).state).toBe('Failed');
+  expect((await store.explainLease(1))?.held).toBe(false);
+});

@@ -145,10 +145,14 @@ describe('of a migration that has written records', () => {
     expect((await waiting.migrationStatus(1)).lastError?.code).toBe('MIGRATION_TARGET_CHANGED');
     const old = await world.open({ dataModelsById: { 1: TownV1 } });
     await old.resetMigration(1);
-    await waitUntil('it is told so', async () => {
-      const { lastError } = await waiting.migrationStatus(1);
-      return lastError?.code === 'MIGRATION_MIXED_RECORDS';
-    });
+    const found = async () => {
+      const { state, lastError } = await waiting.migrationStatus(1);
+      return state === 'Failed' ? lastError?.code : state;
+    };
+    await waitUntil('it has looked again', async () =>
+      ['Idle', 'MIGRATION_MIXED_RECORDS', 'TRANSFORM_REJECTED'].includes((await found()) ?? ''),
+    );
+    expect(await found()).toBe('MIGRATION_MIXED_RECORDS');
     expect(await old.migrationMetrics(1)).toMatchObject({ recordsMoved: moved });
   });
 

@@ -89,6 +89,20 @@ describe.each(answers)('a migration of which every first commit is %s, with an u
   });
 });
 
+it('a step whose end is applied, with an unknown result, keeps its lease', async () => {
+  await rig.fill(3);
+  let isDoubted = false;
+  rig.afterCommit = (commit) => {
+    if (isDoubted || !commit.sets(rig.keys.state) || commit.sets(rig.keys.owner)) return;
+    isDoubted = true;
+    throw new KeyValueError(KeyValueErrorCode.commitUnknownResult);
+  };
+  await rig.open({ dataModelsById: models, migrationHandler });
+  trust();
+  expect(isDoubted).toBe(true);
+  expect(rig.events.filter(({ type }) => type === 'LeaseAcquired')).toHaveLength(1);
+});
+
 describe.each(answers)('an operator’s call that is %s, with an unknown result,', (answer) => {
   it('is obeyed and counted once', async () => {
     await rig.fill(3);
