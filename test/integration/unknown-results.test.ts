@@ -71,11 +71,15 @@ async function migrate(
   });
   trust();
   const kept = await store.migrationAuditEvents(1);
-  const { conflicts, lastEventAtMs, ...metrics } = await store.migrationMetrics(1);
+  const metrics = await store.migrationMetrics(1);
   const records = await store.model(CityV2).count();
   const attempts = rig.events.map(({ attempt }) => attempt);
-  return { reported: typesOf(rig.events), attempts, kept: typesOf(kept), metrics, records };
+  return { reported: typesOf(rig.events), attempts, kept: typesOf(kept), metrics: counted(metrics), records };
 }
+
+/** Heartbeats and audit events of others may conflict, and time passes. */
+const counted = (metrics: object) =>
+  Object.entries(metrics).filter(([name]) => name !== 'conflicts' && name !== 'lastEventAtMs');
 
 describe.each(answers)('a migration of which every first commit is %s, with an unknown result', (answer) => {
   it.each([

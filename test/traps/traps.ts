@@ -1,19 +1,11 @@
-/** One change of one file: `find` occurs there exactly once. */
-export interface Replacement {
-  readonly file: string;
-  readonly find: string;
-  readonly replace: string;
-}
+import type { Replacement, Test } from './patch.ts';
 
 /** A cure that is taken out of the code, and the test that must notice. */
-export interface Trap {
+export interface Trap extends Test {
   /** In the list of the design. */
   readonly number: number;
   /** What the code does without the cure. */
   readonly without: string;
-  readonly testFile: string;
-  /** The test's whole name. */
-  readonly test: string;
   readonly replacements: readonly Replacement[];
 }
 

@@ -1,0 +1,21 @@
+import { chunkMutations } from './mutations/chunks.ts';
+import { gateMutations } from './mutations/gate.ts';
+import { indexMutations } from './mutations/indexes.ts';
+import { operatorMutations } from './mutations/operators.ts';
+import { ownershipMutations } from './mutations/ownership.ts';
+import { publicationMutations } from './mutations/publication.ts';
+import { stateMutations } from './mutations/state.ts';
+import { verificationMutations } from './mutations/verification.ts';
+import type { Mutation } from './patch.ts';
+
+/** All of them, by the number that they have in docs/testing.md. */
+export const mutations: readonly (Mutation & { readonly number: number })[] = [
+  ...ownershipMutations,
+  ...gateMutations,
+  ...chunkMutations,
+  ...indexMutations,
+  ...publicationMutations,
+  ...stateMutations,
+  ...operatorMutations,
+  ...verificationMutations,
+].map((mutation, at) => ({ number: at + 1, ...mutation }));
