@@ -247,7 +247,7 @@ export async function resetMigration(
 ): Promise<MigrationStatus> {
   const { keys } = model;
   let events: readonly MigrationAuditEvent[] = [];
-  let wasReset = false;
+  let seenEpoch: number | undefined;
   const reader = untroubled(runtime, model);
   const status = await runtime.database.transact(async (tx) => {
     const [fence, state, owner] = await Promise.all([
@@ -256,9 +256,11 @@ export async function resetMigration(
       readOwner(tx, keys),
     ]);
     const isReset = state === undefined && (fence === undefined || fence.target === null);
-    if (isReset && wasReset && tx.afterUnknownResult) return readStatusIn(tx, reader, model);
+    // Either the reset raises the fence's epoch, or whoever begins behind it does: what began meanwhile is not reset.
+    const isApplied = isReset || fence?.schemaEpoch !== seenEpoch;
+    if (seenEpoch !== undefined && tx.afterUnknownResult && isApplied) return readStatusIn(tx, reader, model);
     if (isReset || fence === undefined) throw notPending(model);
-    wasReset = true;
+    seenEpoch = fence.schemaEpoch;
     if (owner !== undefined) tx.set(keys.owner, ownerFormat.encode(vacated(owner, owner.epoch + 1)));
     if (state !== undefined) await discard(tx, model, state, fence.target?.keySpace);
     clearRanges(tx, keys);

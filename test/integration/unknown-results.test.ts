@@ -162,8 +162,31 @@ describe.each(answers)('an operator’s call that is %s, with an unknown result,
   });
 });
 
-async function untilAudited(type: string): Promise<void> {
-  while (!rig.events.some((event) => event.type === type)) {
+it('a reset whose answer comes late resets nothing that began behind it', async () => {
+  await rig.fill(cities);
+  let hold = createLatch();
+  rig.beforeCommit = async (commit) => {
+    if (commit.sets(rig.keys.touched)) await hold.opened;
+  };
+  const store = await rig.open({ dataModelsById: models, migrationHandler, ...inBackground });
+  await store.cancelMigration(1);
+  hold.open();
+  await untilAudited('Canceled');
+  hold = createLatch();
+  rig.afterCommit = async (commit) => {
+    if (!commit.clears(rig.keys.state) || commit.attempt > 0) return;
+    rig.afterCommit = undefined;
+    await untilAudited('LeaseAcquired', 2);
+    throw new KeyValueError(KeyValueErrorCode.commitUnknownResult);
+  };
+  await store.resetMigration(1);
+  hold.open();
+  await store.awaitMigration(1);
+  expect(await store.migrationMetrics(1)).toMatchObject({ canceled: 2, started: 2, completed: 1 });
+});
+
+async function untilAudited(type: string, times = 1): Promise<void> {
+  while (rig.events.filter((event) => event.type === type).length < times) {
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
