@@ -11,7 +11,7 @@ import type {
 import { KeyValueError, KeyValueErrorCode } from '../../src/kv/kv.ts';
 import { runTransaction } from '../../src/kv/transact.ts';
 import type { SimNode } from './sim-node.ts';
-import type { World } from './world.ts';
+import type { Mortal, World } from './world.ts';
 
 /** How often what goes wrong, as shares of the operations that it can strike. */
 export interface DatabaseFaults {
@@ -42,8 +42,8 @@ export const noFaults: DatabaseFaults = {
 };
 
 /** What a commit is about to write, before and after it is applied. */
-export interface SimCommit {
-  readonly node: SimNode;
+export interface SimCommit<Node extends Client = SimNode> {
+  readonly node: Node;
   /** Keys that it sets, as latin1; versionstamped ones are left out. */
   readonly sets: ReadonlyMap<string, Buffer>;
   readonly clears: ReadonlySet<string>;
@@ -53,7 +53,7 @@ export interface SimCommit {
 }
 
 /** The database of a simulated cluster, which all nodes share. */
-export interface SimCluster {
+export interface SimCluster<Node extends Client = SimNode> {
   readonly world: World;
   readonly base: KeyValueDatabase;
   faults: DatabaseFaults;
@@ -66,18 +66,35 @@ export interface SimCluster {
   operations: number;
   strikes: number;
   /** Told of each commit that is applied: `before` in the state it was made for. */
-  readonly observe: (commit: SimCommit) => Promise<(() => Promise<void>) | undefined>;
+  readonly observe: (commit: SimCommit<Node>) => Promise<(() => Promise<void>) | undefined>;
+}
+
+/** A process that uses the database, and may die of it. */
+export interface Client extends Mortal {
+  operates(side: 'before' | 'after'): void;
 }
 
 /** The cluster as one node sees it. */
-export function connect(cluster: SimCluster, node: SimNode): KeyValueDatabase {
-  const createTransaction = (options?: TransactionOptions) => new SimTransaction(cluster, node, options);
+export function connect<Node extends Client>(cluster: SimCluster<Node>, node: Node): KeyValueDatabase {
+  const connection: Connection = { isClosed: false, watches: new Set() };
+  const createTransaction = (options?: TransactionOptions) =>
+    new SimTransaction(cluster, node, connection, options);
   return {
     engine: 'simulated',
     createTransaction,
     transact: (body, options) => runTransaction({ createTransaction }, body, options),
-    close: () => Promise.resolve(),
+    close() {
+      connection.isClosed = true;
+      for (const watch of connection.watches) watch.cancel();
+      return Promise.resolve();
+    },
   };
+}
+
+/** The database outlives it. */
+interface Connection {
+  isClosed: boolean;
+  readonly watches: Set<Watch>;
 }
 
 /** What a dead process waits for. */
@@ -85,52 +102,67 @@ const never = new Promise<never>(() => undefined);
 
 const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
 
-class SimTransaction implements KeyValueTransaction {
-  readonly #cluster: SimCluster;
-  readonly #node: SimNode;
-  readonly #base: KeyValueTransaction;
+class SimTransaction<Node extends Client> implements KeyValueTransaction {
+  readonly #cluster: SimCluster<Node>;
+  readonly #node: Node;
+  readonly #connection: Connection;
+  readonly #inner: KeyValueTransaction;
+  /** Between its beginning and its end the base knows nothing of it. */
+  #isCommitting = false;
   #sets = new Map<string, Buffer>();
   #clears = new Set<string>();
   #clearedRanges: (readonly [string, string])[] = [];
   #stamped: string[] = [];
   #others = 0;
 
-  constructor(cluster: SimCluster, node: SimNode, options: TransactionOptions | undefined) {
+  constructor(
+    cluster: SimCluster<Node>,
+    node: Node,
+    connection: Connection,
+    options: TransactionOptions | undefined,
+  ) {
     this.#cluster = cluster;
     this.#node = node;
-    this.#base = cluster.base.createTransaction(options);
+    this.#connection = connection;
+    this.#inner = cluster.base.createTransaction(options);
+  }
+
+  get #base(): KeyValueTransaction {
+    if (this.#connection.isClosed) throw new KeyValueError(KeyValueErrorCode.canceled);
+    if (this.#isCommitting) throw new KeyValueError(KeyValueErrorCode.usedDuringCommit);
+    return this.#inner;
   }
 
   get attempt(): number {
-    return this.#base.attempt;
+    return this.#inner.attempt;
   }
 
   get afterUnknownResult(): boolean {
-    return this.#base.afterUnknownResult;
+    return this.#inner.afterUnknownResult;
   }
 
   get(key: Uint8Array, options?: ReadOptions): Promise<Buffer | undefined> {
-    return this.#read(() => this.#base.get(key, options));
+    return this.#read((base) => base.get(key, options));
   }
 
   async *getRange(begin: Uint8Array, end: Uint8Array, options?: RangeOptions): AsyncIterable<KeyValue> {
-    yield* await this.#read(() => this.#base.getRangeAll(begin, end, options));
+    yield* await this.#read((base) => base.getRangeAll(begin, end, options));
   }
 
   getRangeAll(begin: Uint8Array, end: Uint8Array, options?: RangeOptions): Promise<KeyValue[]> {
-    return this.#read(() => this.#base.getRangeAll(begin, end, options));
+    return this.#read((base) => base.getRangeAll(begin, end, options));
   }
 
   getReadVersion(): Promise<bigint> {
-    return this.#read(() => this.#base.getReadVersion());
+    return this.#read((base) => base.getReadVersion());
   }
 
   getEstimatedRangeSizeBytes(begin: Uint8Array, end: Uint8Array): Promise<number> {
-    return this.#read(() => this.#base.getEstimatedRangeSizeBytes(begin, end));
+    return this.#read((base) => base.getEstimatedRangeSizeBytes(begin, end));
   }
 
   getRangeSplitPoints(begin: Uint8Array, end: Uint8Array, chunkBytes: number): Promise<Buffer[]> {
-    return this.#read(() => this.#base.getRangeSplitPoints(begin, end, chunkBytes));
+    return this.#read((base) => base.getRangeSplitPoints(begin, end, chunkBytes));
   }
 
   set(key: Uint8Array, value: Uint8Array): void {
@@ -199,6 +231,8 @@ class SimTransaction implements KeyValueTransaction {
         }
       });
     });
+    this.#connection.watches.add(watch);
+    void watch.changed.then(() => this.#connection.watches.delete(watch));
     return { changed, cancel: () => watch.cancel() };
   }
 
@@ -207,11 +241,11 @@ class SimTransaction implements KeyValueTransaction {
   }
 
   getVersionstamp(): Promise<Buffer> {
-    return this.#base.getVersionstamp();
+    return this.#inner.getVersionstamp();
   }
 
   getCommittedVersion(): bigint {
-    return this.#base.getCommittedVersion();
+    return this.#inner.getCommittedVersion();
   }
 
   /** On its way to the database it is beyond the node's reach: it is applied although the node dies meanwhile. */
@@ -220,7 +254,9 @@ class SimTransaction implements KeyValueTransaction {
     const isWriting =
       this.#sets.size + this.#clears.size + this.#clearedRanges.length + this.#stamped.length + this.#others >
       0;
-    if (!isWriting) return this.#base.commit();
+    const base = this.#base;
+    if (!isWriting) return base.commit();
+    this.#isCommitting = true;
     this.#cluster.operations += 1;
     this.#node.operates('before');
     if (this.#node.isDead) return never;
@@ -231,6 +267,7 @@ class SimTransaction implements KeyValueTransaction {
     );
     this.#node.operates('after');
     await world.later(this.#node, this.#latencyMs(), () => undefined);
+    this.#isCommitting = false;
     if (outcome !== undefined) throw outcome.error;
   }
 
@@ -240,12 +277,12 @@ class SimTransaction implements KeyValueTransaction {
     this.#clearedRanges = [];
     this.#stamped = [];
     this.#others = 0;
-    await this.#base.onError(error);
+    await this.#inner.onError(error);
     await this.#cluster.world.later(this.#node, 0, () => undefined);
   }
 
   cancel(): void {
-    this.#base.cancel();
+    this.#inner.cancel();
   }
 
   async #apply(): Promise<void> {
@@ -257,7 +294,7 @@ class SimTransaction implements KeyValueTransaction {
       throw new KeyValueError(KeyValueErrorCode.transactionTooLarge);
     }
     if (this.#strikes('unknownLost')) throw new KeyValueError(KeyValueErrorCode.commitUnknownResult);
-    const commit: SimCommit = {
+    const commit: SimCommit<Node> = {
       node: this.#node,
       sets: this.#sets,
       clears: this.#clears,
@@ -265,12 +302,13 @@ class SimTransaction implements KeyValueTransaction {
       stamped: this.#stamped,
     };
     const check = await this.#cluster.observe(commit);
-    await this.#base.commit();
+    await this.#inner.commit();
     await check?.();
     if (this.#strikes('unknownApplied')) throw new KeyValueError(KeyValueErrorCode.commitUnknownResult);
   }
 
-  async #read<T>(read: () => Promise<T>): Promise<T> {
+  async #read<T>(read: (base: KeyValueTransaction) => Promise<T>): Promise<T> {
+    const base = this.#base;
     this.#cluster.operations += 1;
     this.#node.operates('before');
     if (this.#node.isDead) return never;
@@ -279,7 +317,7 @@ class SimTransaction implements KeyValueTransaction {
         if (this.#strikes('timedOut')) throw new KeyValueError(KeyValueErrorCode.timedOut);
         if (this.#strikes('tooOld')) throw new KeyValueError(KeyValueErrorCode.transactionTooOld);
         if (this.#strikes('throttled')) throw new KeyValueError(1051);
-        return read();
+        return read(base);
       }),
     );
   }
