@@ -59,7 +59,7 @@ export class EngineTransaction implements KeyValueTransaction {
   #writes = new WriteBuffer();
   #watches: PendingWatch[] = [];
   #commit: Commit | undefined;
-  #versionstamp = createDeferredStamp();
+  #versionstamp = new DeferredStamp();
 
   constructor(engine: Engine, options: TransactionOptions = {}) {
     this.#engine = engine;
@@ -202,7 +202,10 @@ export class EngineTransaction implements KeyValueTransaction {
   }
 
   getVersionstamp(): Promise<Buffer> {
-    return this.#versionstamp.promise;
+    const { promise } = this.#versionstamp;
+    // Nobody has to wait for it.
+    promise.catch(() => undefined);
+    return promise;
   }
 
   getCommittedVersion(): bigint {
@@ -225,7 +228,7 @@ export class EngineTransaction implements KeyValueTransaction {
     }
     if ((this.#state as State) === 'canceled') throw new KeyValueError(Code.canceled);
     this.#state = 'committed';
-    if (this.#commit === undefined) this.#versionstamp.reject(new KeyValueError(Code.noCommitVersion));
+    if (this.#commit === undefined) this.#versionstamp.reject(Code.noCommitVersion);
     for (const watch of this.#watches) watch.arm();
     this.#watches = [];
   }
@@ -325,8 +328,8 @@ export class EngineTransaction implements KeyValueTransaction {
     this.#watches = [];
     this.#reads = new ConflictSet();
     this.#writes = new WriteBuffer();
-    this.#versionstamp.reject(new KeyValueError(Code.canceled));
-    this.#versionstamp = createDeferredStamp();
+    this.#versionstamp.reject(Code.canceled);
+    this.#versionstamp = new DeferredStamp();
   }
 
   #timeLeftMs(): number {
@@ -357,20 +360,35 @@ export class EngineTransaction implements KeyValueTransaction {
   }
 }
 
-interface DeferredStamp {
-  readonly promise: Promise<Buffer>;
-  resolve(stamp: Buffer): void;
-  reject(error: KeyValueError): void;
-}
+/** Costs next to nothing as long as nobody asks: hardly anybody does, and an error with its stack is dear. */
+class DeferredStamp {
+  #settlement: { readonly stamp: Buffer } | { readonly code: number } | undefined;
+  #waiting: { resolve(stamp: Buffer): void; reject(error: KeyValueError): void }[] = [];
 
-function createDeferredStamp(): DeferredStamp {
-  let resolve!: (stamp: Buffer) => void;
-  let reject!: (error: KeyValueError) => void;
-  const promise = new Promise<Buffer>((onStamp, onError) => {
-    resolve = onStamp;
-    reject = onError;
-  });
-  // Nobody has to ask for it.
-  promise.catch(() => undefined);
-  return { promise, resolve, reject };
+  get promise(): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
+      this.#tell();
+    });
+  }
+
+  resolve(stamp: Buffer): void {
+    this.#settlement ??= { stamp };
+    this.#tell();
+  }
+
+  reject(code: number): void {
+    this.#settlement ??= { code };
+    this.#tell();
+  }
+
+  #tell(): void {
+    const settlement = this.#settlement;
+    if (settlement === undefined) return;
+    for (const { resolve, reject } of this.#waiting) {
+      if ('stamp' in settlement) resolve(settlement.stamp);
+      else reject(new KeyValueError(settlement.code));
+    }
+    this.#waiting = [];
+  }
 }
