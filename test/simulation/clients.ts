@@ -1,9 +1,10 @@
 import { GodwitException } from '../../src/errors.ts';
 import type { FoundationDBDataStore } from '../../src/store/store.ts';
+import type { SeededRandom } from '../rig/seed.ts';
 import type { Simulated } from './context.ts';
 import { modelIds, track } from './context.ts';
 import type { Program } from './programs.ts';
-import { modelOf } from './programs.ts';
+import { hopsOf, isRival, modelOf } from './programs.ts';
 import type { SimNode } from './sim-node.ts';
 
 /** What all typed models have in common. */
@@ -46,7 +47,10 @@ async function request(simulated: Simulated, node: SimNode, store: FoundationDBD
     await ask(simulated, node.program, modelId, model);
   } catch (error) {
     // What is not there, or there already, is an answer too.
-    if (!(error instanceof GodwitException && /^RECORD_(EXISTS|NOT_FOUND)$/.test(error.code))) throw error;
+    if (!(
+      error instanceof GodwitException && /^(RECORD_(EXISTS|NOT_FOUND)|UNIQUE_VIOLATION)$/.test(error.code)
+    ))
+      throw error;
   }
   if (closed !== undefined && closed === invariants.closedGate(modelId)) {
     fail(`a gated request never succeeds: one of ${node.name} to model ${modelId} did`);
@@ -59,8 +63,11 @@ async function ask(
   modelId: number,
   model: AnyModelStore,
 ): Promise<void> {
-  const { hops, values } = formOf(program, modelId);
-  const id = recordId(random.below(ids));
+  const hops = hopsOf(modelOf(program, modelId).version);
+  const n = random.below(ids);
+  // The key of a moved rival is not its id.
+  const id = recordId(modelId === 2 && hops === 3 && isRival(recordId(n)) ? n + 1 : n);
+  const values = valuesOf(modelId, hops, id, random);
   const label = `label ${random.below(9)}`;
   const requireForm = (record: Readonly<Record<string, unknown>> | undefined) => {
     if (record === undefined || record['hops'] === hops) return;
@@ -87,13 +94,15 @@ async function ask(
   }
 }
 
-/** What a record of a program has besides its id and label. */
-function formOf(
-  program: Program,
+/** What a record has besides its id and label. Of codes there is one for each, and some want another's. */
+function valuesOf(
   modelId: number,
-): { readonly hops: number; readonly values: Readonly<Record<string, unknown>> } {
-  const hops = Number(modelOf(program, modelId).version.split('.')[0]);
-  if (hops === 1) return { hops, values: {} };
-  if (modelId === 2) return { hops, values: { total: 1 } };
-  return { hops, values: { size: hops === 2 ? 1 : '1 m' } };
+  hops: number,
+  id: string,
+  random: SeededRandom,
+): Readonly<Record<string, unknown>> {
+  if (hops === 1) return {};
+  if (modelId === 1) return { size: hops === 2 ? 1 : '1 m' };
+  const code = random.below(4) === 0 ? recordId(random.below(20)) : id;
+  return { total: 1, code, ...(hops === 3 ? { serial: id } : {}) };
 }

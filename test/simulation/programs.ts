@@ -54,13 +54,34 @@ const Order1 = defineModel({
 const Order2 = defineModel({
   ...Order1,
   version: '2.0',
-  properties: { ...Order1.properties, total: float64({ number: 5, required: true }) },
-  indexes: [{ name: 'byLabel', on: ['label'] }],
+  properties: {
+    ...Order1.properties,
+    total: float64({ number: 5, required: true }),
+    code: string({ number: 6, required: true }),
+  },
+  indexes: [
+    { name: 'byLabel', on: ['label'] },
+    { name: 'byCode', on: ['code'], unique: true },
+  ],
+});
+/** Its records move to another key space. */
+const Order3 = defineModel({
+  ...Order2,
+  version: '3.0',
+  key: ['serial'],
+  properties: { ...Order2.properties, serial: string({ number: 7, required: true }) },
 });
 
 /** Never migrated: its index is added while it is written. */
 const Plain1 = defineModel({ name: 'Plain', version: '1.0', key: ['id'], properties: { id, label, hops } });
 const Plain2 = defineModel({ ...Plain1, version: '1.1', indexes: [{ name: 'byLabel', on: ['label'] }] });
+
+/** By the program that has them, oldest first. */
+export const definitionSets: readonly Readonly<Record<number, AnyModel>>[] = [
+  { 1: Item1, 2: Order1, 3: Plain1 },
+  { 1: Item2, 2: Order2, 3: Plain2 },
+  { 1: Item3, 2: Order3, 3: Plain2 },
+];
 
 type Values = Readonly<Record<string, unknown>>;
 
@@ -68,6 +89,8 @@ type Values = Readonly<Record<string, unknown>>;
 export interface HandlerPlan {
   /** Records of these labels cannot be moved until the program is mended. */
   readonly poison: 'none' | 'fail' | 'quarantine';
+  /** Some Orders get the code, and later the key, of another one until the program is mended. */
+  readonly rivals: boolean;
   /** How an Order is moved. */
   readonly byHand: boolean;
   /** What hand-written handlers answer before they succeed, on whatever node and in whatever phase they are called. */
@@ -82,6 +105,13 @@ export interface HandlerPlan {
 }
 
 export const poisonLabel = 'poison';
+
+/** Orders that get what another one has. They come in pairs. */
+export const isRival = (id: string): boolean => [0, 3].includes(Number(id.slice(1)) % 30);
+const pairOf = (id: string): number => Math.floor(Number(id.slice(1)) / 30);
+
+/** Whether a migration may put a record into quarantine. */
+export const mayBeSetAside = (id: string, label: string): boolean => label === poisonLabel || isRival(id);
 
 export interface Programs {
   /** Oldest first. */
@@ -109,16 +139,28 @@ export function createPrograms(world: World, plan: HandlerPlan): Programs {
     onPoison,
     transform: (record: Values) => ({ ...hop(record), size: `${String(record['size'])} m` }),
   });
+  const mark = ({ id: own }: Values, what: string): string =>
+    plan.rivals && !isMended && isRival(String(own)) ? `${what} of pair ${pairOf(String(own))}` : String(own);
+  const order2 = (record: Values) => ({
+    ...record,
+    hops: (record['hops'] as number) + 1,
+    total: String(record['label']).length,
+    code: `moved ${mark(record, 'code')}`,
+  });
   const toOrder2 = backfill({
     onPoison,
-    transform: (record: Values) => ({ ...hop(record), total: String(record['label']).length }),
+    transform: (record: Values) => ({ ...order2(record), ...hop(record) }),
+  });
+  const toOrder3 = backfill({
+    onPoison,
+    transform: (record: Values) => ({ ...hop(record), serial: mark(record, 'key') }),
   });
   const handler = createHandler(world, plan, () => isMended);
   const byHand: MigrationHandler = async (context) => {
     const answer = await handler(context);
     // Its cursor is a record's: the one that the plan makes up would leave records out.
     if (answer.type === 'Partial') return MigrationOutcome.Partial({ message: answer.message });
-    return answer.type === 'Success' ? moveOrders(context) : answer;
+    return answer.type === 'Success' ? moveOrders(context, order2) : answer;
   };
   const migrationHandler = { Item: toItem2, Order: plan.byHand ? byHand : toOrder2 };
   const handlers = {
@@ -130,22 +172,25 @@ export function createPrograms(world: World, plan: HandlerPlan): Programs {
     migrationRetryPolicy: plan.maxAttempts === undefined ? {} : { maxAttempts: plan.maxAttempts },
   };
   const all: Program[] = [
-    { label: 'program 1', dataModelsById: { 1: Item1, 2: Order1, 3: Plain1 } },
+    { label: 'program 1', dataModelsById: definitionSets[0] ?? {} },
     {
       label: 'program 2',
-      dataModelsById: { 1: Item2, 2: Order2, 3: Plain2 },
+      dataModelsById: definitionSets[1] ?? {},
       migrationHandler,
       ...handlers,
     },
     {
       label: 'program 3',
-      dataModelsById: { 1: Item3, 2: Order2, 3: Plain2 },
-      migrationHandler: { Order: migrationHandler.Order },
+      dataModelsById: definitionSets[2] ?? {},
       composeMigrationSteps: plan.composed,
       migrations: {
         Item: [
           step('1.0', '2.0', { dataModel: Item2, migrationHandler: toItem2 }),
           step('2.0', '3.0', { migrationHandler: toItem3 }),
+        ],
+        Order: [
+          step('1.0', '2.0', { dataModel: Order2, migrationHandler: migrationHandler.Order }),
+          step('2.0', '3.0', { migrationHandler: toOrder3 }),
         ],
       },
       ...handlers,
@@ -190,18 +235,14 @@ function createHandler(world: World, { answers }: HandlerPlan, isMended: () => b
 }
 
 /** Record and cursor in one commit. */
-async function moveOrders(context: MigrationContext): Promise<MigrationOutcome> {
+async function moveOrders(
+  context: MigrationContext,
+  transform: (record: Values) => Values,
+): Promise<MigrationOutcome> {
   for await (const { record, version, cursor } of context.records({ after: context.cursor })) {
     if (context.signal.aborted) break;
     await context.transact(async (tx) => {
-      if (version === '1.0') {
-        const moved = {
-          ...record,
-          hops: (record['hops'] as number) + 1,
-          total: String(record['label']).length,
-        };
-        await tx.write(moved);
-      }
+      if (version === '1.0') await tx.write(transform(record));
       tx.advance(cursor, { records: 1 });
     });
   }
@@ -218,9 +259,12 @@ export function modelOf({ dataModelsById }: Program, modelId: number): AnyModel 
 
 export function drawPlan(random: SeededRandom): HandlerPlan {
   const kinds = ['throw', 'retryable', 'retry', 'longRetry', 'sameCursor', 'slow', 'fatal'] as const;
+  const byHand = random.below(3) === 0;
   return {
     poison: random.pick(['none', 'none', 'fail', 'quarantine']),
-    byHand: random.below(3) === 0,
+    // Of what was moved by hand the index is filled afterwards: a mended program moves nothing again.
+    rivals: !byHand && random.below(2) === 0,
+    byHand,
     answers: random.below(2) === 0 ? [] : Array.from({ length: random.below(5) }, () => random.pick(kinds)),
     composed: random.below(2) === 0,
     maxAttempts: random.below(5) === 0 ? 3 : undefined,

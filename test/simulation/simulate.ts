@@ -228,11 +228,21 @@ class Simulation implements Simulated {
       if (status.state !== 'Idle' && isOver(status)) void track(this, 'resume', leadOut(store, status));
       return status.state === 'Idle';
     });
+    await this.#within('what is in quarantine goes back', this.#restore(store));
     await checkEnd(this.cluster.base, this.#keys, newest, modelIds, this.invariants, (what) =>
       this.fail(what),
     );
     const open = [...this.living].filter(({ store: opened, isClosed }) => opened !== undefined && !isClosed);
     await this.#within('every store closes', Promise.all(open.map((one) => one.close())));
+  }
+
+  /** The program is mended: nothing keeps a record from being moved. */
+  async #restore(store: FoundationDBDataStore): Promise<void> {
+    for (const modelId of modelIds) {
+      if (this.invariants.setAside(modelId).size === 0) continue;
+      const { left } = await store.retryQuarantined(modelId);
+      if (left.length > 0) this.fail(`a record of model ${modelId} stays in quarantine: ${left[0]?.message}`);
+    }
   }
 
   /** Asks for the statuses again and again, until each of them is as it should be. */
@@ -242,12 +252,14 @@ class Simulation implements Simulated {
     isRight: (status: MigrationStatus) => boolean,
   ): Promise<void> {
     let left: readonly MigrationStatus[] = [];
+    let pauseMs = 50;
     const look = async (): Promise<void> => {
       for (;;) {
         const statuses = await store.migrationStatuses();
         left = statuses.filter((status) => !isRight(status));
         if (left.length === 0) return;
-        await this.world.sleep(2_000);
+        await this.world.sleep(pauseMs);
+        pauseMs = Math.min(2 * pauseMs, 2_000);
       }
     };
     await this.#within(promise, look(), () => JSON.stringify(left));

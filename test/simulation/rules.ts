@@ -1,0 +1,132 @@
+import type { Intent } from '../../src/migration/intent.ts';
+import type { RangeRow } from '../../src/migration/passes/ledger.ts';
+import { totalsOf } from '../../src/migration/passes/ledger.ts';
+import type { MigrationState } from '../../src/migration/state.ts';
+import { migrationPhases } from '../../src/migration/state.ts';
+import type { PassName } from '../../src/records/keys.ts';
+import type { Picture } from './picture.ts';
+import { passes } from './picture.ts';
+import type { SimCommit } from './sim-database.ts';
+
+/** A rule that no commit may break: what it is, and what broke it. */
+export class Violation extends Error {
+  constructor(rule: string, what: string) {
+    super(`${rule}: ${what}`);
+    this.name = 'Violation';
+  }
+}
+
+/** What holds between the picture of a model before a commit and the one after it. */
+export function checkCommit(commit: SimCommit, was: Picture, is: Picture): void {
+  checkOwnership(was, is);
+  checkFence(was, is);
+  checkState(was, is);
+  for (const pass of passes) checkRanges(commit, was, is, pass);
+}
+
+export function requireOwner({ node }: SimCommit, { owner }: Picture, after: Picture, rule: string): void {
+  const isOwner = owner !== undefined && owner.token !== '' && node.process.sessions.has(owner.session);
+  if (isOwner && after.owner?.token === owner.token) return;
+  throw new Violation(
+    rule,
+    `${node.name} wrote, ${owner?.nodeId ?? 'nobody'} owns under ${owner?.epoch ?? 0}`,
+  );
+}
+
+function checkOwnership({ owner: was }: Picture, { owner: is }: Picture): void {
+  if (was === undefined) return;
+  if (is === undefined) throw new Violation('an owner row is never lost', `epoch ${was.epoch}`);
+  const isGranted = is.token !== '' && is.token !== was.token;
+  if (is.epoch < was.epoch || (isGranted && is.epoch <= was.epoch)) {
+    throw new Violation('epochs only grow', `${was.epoch} to ${is.epoch}`);
+  }
+}
+
+function checkFence(was: Picture, is: Picture): void {
+  const before = was.fence;
+  const after = is.fence;
+  if (before === undefined || after === undefined) return;
+  if (after.schemaEpoch < before.schemaEpoch) throw new Violation('schema epochs only grow', 'fence');
+  if (before.state === 'ready' && after.state === 'migrating' && (is.owner?.token ?? '') === '') {
+    throw new Violation('the gate closes with the ownership', `epoch ${is.owner?.epoch ?? 0}`);
+  }
+  if (before.state !== 'migrating' || after.state !== 'ready') return;
+  const isPublished = after.schemaId === before.target?.schemaId && after.schemaId !== before.schemaId;
+  if (!isPublished) {
+    if (was.isTouched)
+      throw new Violation('the gate opens with a publication', 'records were written before');
+    return;
+  }
+  const { state } = was;
+  if (state?.phase !== 'Contract' || !state.phaseCompleted) {
+    throw new Violation('published is what was contracted', `${state?.phase ?? 'no phase'}`);
+  }
+  if (is.state !== undefined || Object.values(is.ranges).some((rows) => rows.length > 0)) {
+    throw new Violation('state and ranges end with the publication', state.migrationId);
+  }
+}
+
+function checkState(was: Picture, is: Picture): void {
+  const before = was.state;
+  const after = is.state;
+  if (before === undefined || after === undefined || before.migrationId !== after.migrationId) return;
+  if (after.revision < before.revision) throw new Violation('revisions only grow', before.migrationId);
+  const [from, to] = [migrationPhases.indexOf(before.phase), migrationPhases.indexOf(after.phase)];
+  if (after.revision === before.revision) return;
+  // Canceled or failed before anything was written, it opened the model again, and closes it anew.
+  const beginsAnew = after.phase === 'Expand' && was.fence?.state === 'ready';
+  if (to < from && !beginsAnew)
+    throw new Violation('phases only go forward', `${before.phase} to ${after.phase}`);
+  if (to > from && !(to === from + 1 && before.phaseCompleted)) {
+    throw new Violation(
+      'a phase begins when the one before it is completed',
+      `${before.phase} to ${after.phase}`,
+    );
+  }
+  if (after.status === 'Failed' && before.status !== 'Failed') requireNoCancel(is.intent, before);
+  const isHalted = ['Paused', 'Canceled', 'Failed'].includes(before.status);
+  if (!isHalted || before.status === after.status) return;
+  const isResumed = is.intent?.want === 'run' && (is.intent.revision ?? 0) > before.intentRevision;
+  const isCanceled = after.status === 'Canceled' && is.intent?.want === 'cancel';
+  if (!isResumed && !isCanceled) {
+    throw new Violation(
+      'what stands still goes on only by an operator',
+      `${before.status} to ${after.status}`,
+    );
+  }
+}
+
+function requireNoCancel(intent: Intent | undefined, { migrationId, intentRevision }: MigrationState): void {
+  const isCanceled = intent?.want === 'cancel' && intent.migrationId === migrationId;
+  if (isCanceled && intent.revision > intentRevision) {
+    throw new Violation('what an operator canceled does not fail', migrationId);
+  }
+}
+
+function checkRanges(commit: SimCommit, was: Picture, is: Picture, pass: PassName): void {
+  const [before, after] = [was.ranges[pass], is.ranges[pass]];
+  if (after.length === 0) return;
+  const isSame = before.length > 0 && before.every((row, at) => row.seq <= (after[at]?.seq ?? -1));
+  const begins = after.map(({ begin }) => Buffer.from(begin, 'base64'));
+  for (const [at, row] of after.entries()) {
+    const next = begins[at + 1];
+    if (next !== undefined && Buffer.compare(Buffer.from(row.end, 'base64'), next) > 0) {
+      throw new Violation('ranges are disjoint', `${pass} ${at}`);
+    }
+    const old = before[at];
+    if (!isSame || old === undefined || old.seq === row.seq) continue;
+    if (cursorOf(row).compare(cursorOf(old)) < 0) throw new Violation('cursors only grow', `${pass} ${at}`);
+    if (row.recordsRead < old.recordsRead || row.moved < old.moved) {
+      throw new Violation('counts only grow', `${pass} ${at}`);
+    }
+    if (row.recordsRead !== row.moved + row.dropped + row.quarantined && pass === 'backfill') {
+      throw new Violation('read is moved, dropped or in quarantine', `${pass} ${at}`);
+    }
+    requireOwner(commit, was, is, 'only the owner advances ranges');
+  }
+  if (isSame && totalsOf(after).fraction < totalsOf(before).fraction) {
+    throw new Violation('progress never falls', `${pass}`);
+  }
+}
+
+const cursorOf = ({ cursor }: RangeRow): Buffer => Buffer.from(cursor ?? '', 'base64');
