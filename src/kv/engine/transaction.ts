@@ -385,9 +385,9 @@ class DeferredStamp {
   #tell(): void {
     const settlement = this.#settlement;
     if (settlement === undefined) return;
-    for (const { resolve, reject } of this.#waiting) {
-      if ('stamp' in settlement) resolve(settlement.stamp);
-      else reject(new KeyValueError(settlement.code));
+    for (const waiting of this.#waiting) {
+      if ('stamp' in settlement) waiting.resolve(settlement.stamp);
+      else waiting.reject(new KeyValueError(settlement.code));
     }
     this.#waiting = [];
   }
