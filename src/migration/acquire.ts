@@ -1,6 +1,7 @@
 import { MigrationException } from '../errors.ts';
 import type { Halt } from '../../machines/migration.ts';
 import type { Transaction } from '../kv/kv.ts';
+import { compareVersions } from '../model/names.ts';
 import type { StoredDefinition } from '../records/definitions.ts';
 import { fenceFormat } from '../records/fence.ts';
 import type { MigrationAuditEvent } from './audit.ts';
@@ -10,11 +11,11 @@ import { hasHandler, isBackfill } from './handlers.ts';
 import type { LeaseGrant, LeaseHandle, LeaseRefused } from './lease.ts';
 import { clearRanges } from './passes/ledger.ts';
 import type { ModelPlan, StoredModel } from './plan.ts';
-import { isBegunInOnePass, planModel, readStoredModel } from './plan.ts';
+import { isBegunInOnePass, planModel, readStoredModel, targetVersionOf } from './plan.ts';
 import { refuseMissingHandlers, refuseMissingStep, refuseMixedRecords } from './preflight.ts';
 import type { HeldMigration, ModelMigration } from './runtime.ts';
 import type { MigrationState, PlannedIndex } from './state.ts';
-import { adoptsTransform, createState, isBegun, readState, writeState } from './state.ts';
+import { adoptsTransform, createState, isBegun, isHalted, readState, writeState } from './state.ts';
 import { auditEvent, recordInTransaction } from './transition.ts';
 
 /** What one attempt to own a model's migration found. */
@@ -119,6 +120,11 @@ async function prepareOwnership(
   const existing = state?.migrationId === plan.migrationId ? state : undefined;
   const halt = existing === undefined ? undefined : haltOf(existing);
   if (halt !== undefined) return { type: 'halted', as: halt };
+  if (plan.type === 'migrate' && existing === undefined && state !== undefined && isHalted(state)) {
+    // Else two programs whose migrations fail before they change anything would take turns for ever.
+    const isNewer = compareVersions(targetVersionOf(state.migrationId), plan.target.data.version) > 0;
+    if (isNewer) return { type: 'halted', as: 'failed', error: newerStandsStill(migration, state) };
+  }
   // What was there when the store was opened may have changed: other handlers are needed now, and there may be none.
   if (plan.type === 'migrate') {
     if (!hasHandler(migration.handlers) && isBegunInOnePass(stored, plan.target)) {
@@ -246,6 +252,18 @@ function transformChanged({ model }: ModelMigration, runningMigrationId: string)
       'Let the program that began it finish, or call resumeMigration from this one to go on with its transform; ' +
       'resetMigration begins anew.',
     { details: { modelId: model.id, modelName: model.name, runningMigrationId } },
+  );
+}
+
+function newerStandsStill(
+  { model }: ModelMigration,
+  { migrationId, status }: MigrationState,
+): MigrationException {
+  return new MigrationException(
+    'MIGRATION_TARGET_CHANGED',
+    `${migrationId} leads to a newer version than this program has, and stands still: ${status}. ` +
+      'Call resumeMigration from its own program, or resetMigration to give it up.',
+    { details: { modelId: model.id, modelName: model.name, runningMigrationId: migrationId } },
   );
 }
 

@@ -202,7 +202,8 @@ async function waitForResume(migration: ModelMigration): Promise<WaitResult> {
         return isHalted(state) && state?.migrationId === migrationIdOf(planned) ? undefined : true;
       }
       // It failed in this process alone: an operator's word, or another state of things, is worth another try.
-      const plan = `${planned.type} ${stored?.fence.schemaEpoch ?? 0} ${owner?.token ?? ''}`;
+      const standing = state?.migrationId ?? '';
+      const plan = `${planned.type} ${stored?.fence.schemaEpoch ?? 0} ${owner?.token ?? ''} ${standing}`;
       seenIntent ??= intent?.revision ?? 0;
       seenPlan ??= plan;
       return (intent?.revision ?? 0) > seenIntent || plan !== seenPlan ? true : undefined;

@@ -178,3 +178,8 @@ export function leadingFrom(migrationId: string, before: string, now: string): s
 export function leadsTo(migrationId: string, hash: string): boolean {
   return migrationId.endsWith(`#${idHash(hash)}`);
 }
+
+/** The version that a migration leads to. */
+export function targetVersionOf(migrationId: string): string {
+  return migrationId.slice(migrationId.lastIndexOf('->') + 2, migrationId.lastIndexOf('#'));
+}

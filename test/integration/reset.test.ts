@@ -259,6 +259,34 @@ describe('of a migration that has written records', () => {
   });
 });
 
+describe('when a newer program failed before it changed anything', () => {
+  it('an older one does not begin its own migration behind it: the two would take turns for ever', async () => {
+    await world.fill(towns);
+    const failing = backfill({
+      transform: () => {
+        throw new Error('never');
+      },
+    });
+    const newer = await world.open({
+      dataModelsById: { 1: TownV3 },
+      migrationHandler: failing,
+      ...background,
+    });
+    await waitForStatus(newer, 'Failed');
+    const store = await world.open({ ...toStoreV2, ...background });
+    await waitForStatus(store, 'Failed');
+    const { lastError } = await store.migrationStatus(1);
+    expect(lastError).toMatchObject({ code: 'MIGRATION_TARGET_CHANGED' });
+    expect(lastError?.message).toContain('resetMigration');
+    expect(world.audit.filter(({ type }) => type === 'LeaseAcquired')).toHaveLength(1);
+    await newer.close();
+
+    await store.resetMigration(1);
+    await store.awaitMigration(1);
+    expect(await store.model(TownV2).count()).toBe(towns);
+  });
+});
+
 describe('when the target changed half-way', () => {
   it('open says so, and writes nothing', async () => {
     await dieBeforeChunk(1);

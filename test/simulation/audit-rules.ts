@@ -1,7 +1,9 @@
 import type { MigrationAuditEvent } from '../../src/migration/audit.ts';
 import type { MigrationMetrics } from '../../src/migration/counters.ts';
+import { targetVersionOf } from '../../src/migration/plan.ts';
 import type { MigrationPhase } from '../../src/migration/state.ts';
 import { migrationPhases } from '../../src/migration/state.ts';
+import { compareVersions } from '../../src/model/names.ts';
 
 /** How far a migration has come, by the log alone. */
 interface Told {
@@ -24,6 +26,8 @@ interface Told {
 export function checkAudit(events: readonly MigrationAuditEvent[]): string[] {
   const problems: string[] = [];
   const migrations = new Map<string, Told>();
+  /** The state that the database keeps is of one migration. */
+  let standing: string | undefined;
   let owner: { readonly epoch: number; readonly migrationId: string } | undefined;
   events.forEach((event, at) => {
     const { type, migrationId, epoch, phase } = event;
@@ -38,11 +42,21 @@ export function checkAudit(events: readonly MigrationAuditEvent[]): string[] {
     if (type === 'LeaseAcquired') {
       if (epoch <= (owner?.epoch ?? 0)) problems.push(`${at}: epoch ${epoch} after ${owner?.epoch ?? 0}`);
       owner = { epoch, migrationId };
+      if (standing === migrationId || (standing !== undefined && isBefore(migrationId, standing))) {
+        problems.push(`${at}: ${migrationId} begins although ${standing} stands still`);
+      }
+      standing = undefined;
     }
     take(event, told);
+    if (told.halted) standing = migrationId;
+    else if (standing === migrationId) standing = undefined;
   });
   return problems;
 }
+
+/** Whether a migration leads to a lower version than another one of its model. */
+const isBefore = (left: string, right: string): boolean =>
+  compareVersions(targetVersionOf(left), targetVersionOf(right)) < 0;
 
 /** What is told by somebody who does not own the migration, or becomes its owner by it. */
 const isBeside = ({ type }: MigrationAuditEvent): boolean =>
@@ -63,7 +77,7 @@ function outOfTurn(event: MigrationAuditEvent, told: Told): string | undefined {
   if (told.isOver) return 'it was completed before';
   switch (type) {
     case 'LeaseAcquired':
-      return told.halted ? 'it stands still' : undefined;
+      return undefined;
     case 'PhaseStarted':
       if (told.halted) return 'it stands still';
       return mayStart(phase, told) ? undefined : `after ${told.phase ?? 'nothing'}`;
@@ -128,6 +142,8 @@ function take({ type, phase, epoch, message }: MigrationAuditEvent, told: Told):
       told.isOver = true;
       return;
     case 'LeaseAcquired':
+      told.halted = false;
+      return;
     case 'LeaseRejected':
     case 'Partial':
     case 'RetryScheduled':

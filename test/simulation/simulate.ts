@@ -117,7 +117,7 @@ class Simulation implements Simulated {
       }
       this.#storm = new Storm(this);
       this.#storm.begin();
-      await world.runUntil(() => this.#failure !== undefined, world.nowMs + 3_000 + random.below(12_000));
+      await world.runUntil(() => this.#failure !== undefined, world.nowMs + 1_500 + random.below(8_000));
       if (this.#failure === undefined) await this.#calm();
     } catch (error) {
       this.fail(error instanceof Error ? (error.stack ?? error.message) : String(error));
@@ -174,7 +174,7 @@ class Simulation implements Simulated {
     const fill = async () => {
       await node.opening;
       if (node.store === undefined) throw new Error('the first store did not open', { cause: node.failure });
-      const items = random.below(random.pick([20, 80, 250]));
+      const items = random.below(random.pick([10, 40, 150]));
       await node.store.transact(async (tx) => {
         for (let n = 0; n < items; n += 1) {
           const label = random.below(60) === 0 ? poisonLabel : `label ${random.below(9)}`;
