@@ -206,7 +206,13 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
     const { runtime, gate, closing } = this.#open();
     const model = this.#core.modelById(modelId);
     await awaitMigration(runtime, gate, model, this.#dependenciesOf(model), options, closing.signal);
-    await this.#core.readiness?.refresh();
+    try {
+      await this.#core.readiness?.refresh();
+    } catch (error) {
+      // What was awaited has come; how a store ends is told in one way.
+      this.#core.assertOpen();
+      throw error;
+    }
   }
 
   /**

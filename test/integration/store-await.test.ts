@@ -177,6 +177,20 @@ describe('awaitMigration rejects', () => {
     expect(await waiting).toBe('ABORTED');
   });
 
+  it('with STORE_CLOSED also when the store closes while it takes its last look', async () => {
+    await world.fill(1);
+    for (const transactions of [0, 1]) {
+      const store = await world.open({ dataModelsById: { 1: TownV1 } });
+      let left = transactions;
+      world.beforeTransaction = () => {
+        if (left === 0) void store.close();
+        left -= 1;
+      };
+      expect(await codeOf(store.awaitMigration(1))).toBe('STORE_CLOSED');
+      world.beforeTransaction = () => undefined;
+    }
+  });
+
   it('with STORE_CLOSED when the store closes, and afterwards', async () => {
     const store = await openHeld();
     const waiting = codeOf(store.awaitMigration(1));

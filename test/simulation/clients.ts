@@ -32,10 +32,27 @@ export function useStore(simulated: Simulated, node: SimNode, store: FoundationD
         world.schedule(node, random.fraction() * 2 * meanMs, resolve);
       });
       if (simulated.isCalm || node.isClosed) return;
-      await track(simulated, 'a request', request(simulated, node, store));
+      await track(simulated, node, 'a request', request(simulated, node, store));
     }
   };
   void serve();
+  void wait(simulated, node, store);
+}
+
+/** Somebody who waits for a model, and again once that is answered: in vain, for so long, or for as long as it takes. */
+async function wait(simulated: Simulated, node: SimNode, store: FoundationDBDataStore): Promise<void> {
+  const { world, random } = simulated;
+  while (!simulated.isCalm && !node.isClosed) {
+    const timeoutMs = random.pick([undefined, 500, 5_000]);
+    const [what, promise] =
+      random.below(3) === 0
+        ? (['whenReady', store.whenReady()] as const)
+        : (['awaitMigration', store.awaitMigration(random.pick(modelIds), { timeoutMs })] as const);
+    await track(simulated, node, what, promise);
+    await new Promise<void>((resolve) => {
+      world.schedule(node, random.fraction() * 4_000, resolve);
+    });
+  }
 }
 
 async function request(simulated: Simulated, node: SimNode, store: FoundationDBDataStore): Promise<void> {

@@ -4,6 +4,7 @@ import type { SeededRandom } from '../rig/seed.ts';
 import type { Invariants } from './invariants.ts';
 import type { Program, Programs } from './programs.ts';
 import type { SimCluster } from './sim-database.ts';
+import { DriverBug } from './sim-database.ts';
 import type { SimNode } from './sim-node.ts';
 import type { World } from './world.ts';
 
@@ -20,6 +21,8 @@ export interface Simulated {
   readonly living: Set<SimNode>;
   /** No faults any more, and nobody asks for anything new. */
   readonly isCalm: boolean;
+  /** What was asked of processes, and is not answered yet. */
+  readonly pending: Map<Promise<unknown>, { readonly what: string; readonly node: SimNode }>;
   /** Faults that were not of the database. */
   struck: number;
   start(program: Program): SimNode;
@@ -27,16 +30,24 @@ export interface Simulated {
 }
 
 /** Whatever was asked has to be answered as long as the process lives; errors are those an application reckons with. */
-export async function track(simulated: Simulated, what: string, promise: Promise<unknown>): Promise<void> {
+export async function track(
+  simulated: Simulated,
+  node: SimNode,
+  what: string,
+  promise: Promise<unknown>,
+): Promise<void> {
+  simulated.pending.set(promise, { what, node });
   try {
     await promise;
   } catch (error) {
     expectError(simulated, what, error);
   }
+  simulated.pending.delete(promise);
 }
 
 /** Errors with a code, the library's or the database's; anything else is a fault of the library. */
 export function expectError({ fail }: Simulated, what: string, error: unknown): void {
-  if (error instanceof GodwitException || error instanceof KeyValueError) return;
+  if (error instanceof GodwitException || error instanceof KeyValueError || error instanceof DriverBug)
+    return;
   fail(`${what} failed with ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
 }

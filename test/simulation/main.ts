@@ -51,7 +51,8 @@ async function run(part: number): Promise<Tally> {
 
 function runElsewhere(part: number): Promise<Tally> {
   const child = fork(new URL(import.meta.url), [...process.argv.slice(2), '--part', String(part)], {
-    execArgv: process.execArgv,
+    // Most of what a simulation makes is garbage by the next one.
+    execArgv: [...process.execArgv, '--max-semi-space-size=64'],
   });
   return new Promise((resolve, reject) => {
     child.once('message', (tally) => resolve(tally as Tally));

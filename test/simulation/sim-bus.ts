@@ -3,7 +3,8 @@ import type { SimCluster } from './sim-database.ts';
 import type { SimNode } from './sim-node.ts';
 
 interface Receiver {
-  readonly node: SimNode;
+  /** Undefined: somebody outside of the cluster. */
+  readonly node: SimNode | undefined;
   readonly subject: string;
   readonly receive: (payload: Uint8Array, subject: string) => void;
 }

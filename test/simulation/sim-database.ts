@@ -22,6 +22,8 @@ export interface DatabaseFaults {
   readonly tooLarge: number;
   readonly throttled: number;
   readonly timedOut: number;
+  /** What no driver is to throw. */
+  readonly bug: number;
   /** An operation that takes up to 3 s instead of `latencyMs`. */
   readonly slow: number;
   readonly lateWatch: number;
@@ -36,10 +38,19 @@ export const noFaults: DatabaseFaults = {
   tooLarge: 0,
   throttled: 0,
   timedOut: 0,
+  bug: 0,
   slow: 0,
   lateWatch: 0,
   lostWatch: 0,
 };
+
+/** An error that is none of the port's. */
+export class DriverBug extends Error {
+  constructor() {
+    super('a bug of the driver');
+    this.name = 'DriverBug';
+  }
+}
 
 /** What a commit is about to write, before and after it is applied. */
 export interface SimCommit<Node extends Client = SimNode> {
@@ -287,6 +298,7 @@ class SimTransaction<Node extends Client> implements KeyValueTransaction {
 
   async #apply(): Promise<void> {
     if (this.#strikes('timedOut')) throw new KeyValueError(KeyValueErrorCode.timedOut);
+    if (this.#strikes('bug')) throw new DriverBug();
     if (this.#strikes('conflict')) throw new KeyValueError(KeyValueErrorCode.conflict);
     if (this.#strikes('tooOld')) throw new KeyValueError(KeyValueErrorCode.transactionTooOld);
     if (this.#strikes('throttled')) throw new KeyValueError(1051);
@@ -315,6 +327,7 @@ class SimTransaction<Node extends Client> implements KeyValueTransaction {
     return this.#untilAvailable(() =>
       this.#cluster.world.later(this.#node, this.#latencyMs(), () => {
         if (this.#strikes('timedOut')) throw new KeyValueError(KeyValueErrorCode.timedOut);
+        if (this.#strikes('bug')) throw new DriverBug();
         if (this.#strikes('tooOld')) throw new KeyValueError(KeyValueErrorCode.transactionTooOld);
         if (this.#strikes('throttled')) throw new KeyValueError(1051);
         return read(base);

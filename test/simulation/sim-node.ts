@@ -112,6 +112,12 @@ export class SimNode implements Mortal {
     this.world.thaw(this);
   }
 
+  /** Nothing happens to it any more. */
+  spare(): void {
+    this.#doom = undefined;
+    this.thaw();
+  }
+
   async #open(): Promise<void> {
     const { label, ...options } = this.program;
     this.world.note(this, () => `starts with ${label}`);

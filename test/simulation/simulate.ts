@@ -14,6 +14,7 @@ import { Invariants } from './invariants.ts';
 import type { Program, Programs } from './programs.ts';
 import { createPrograms, drawPlan, modelOf, poisonLabel } from './programs.ts';
 import type { SimBusReceivers } from './sim-bus.ts';
+import { listen } from './listener.ts';
 import type { SimCluster } from './sim-database.ts';
 import { noFaults } from './sim-database.ts';
 import { SimNode } from './sim-node.ts';
@@ -57,6 +58,7 @@ class Simulation implements Simulated {
   readonly invariants: Invariants;
   readonly programs: Programs;
   readonly living = new Set<SimNode>();
+  readonly pending: Simulated['pending'] = new Map();
   isCalm = true;
   struck = 0;
   readonly #seed: number;
@@ -104,6 +106,7 @@ class Simulation implements Simulated {
       },
     };
     this.programs = createPrograms(world, drawPlan(this.random));
+    listen(this, this.#receivers);
   }
 
   async run(): Promise<void> {
@@ -208,7 +211,7 @@ class Simulation implements Simulated {
     this.isCalm = true;
     this.cluster.faults = noFaults;
     this.cluster.availableAtMs = 0;
-    for (const node of this.living) node.thaw();
+    for (const node of this.living) node.spare();
     const newest = this.programs.all[this.#newest] as Program;
     const node = this.start(newest);
     await this.#within('a store opens, once nothing is wrong any more', node.opening);
@@ -225,15 +228,22 @@ class Simulation implements Simulated {
     );
     this.programs.mend();
     await this.#untilAll(store, 'every migration ends, once it is mended and resumed', (status) => {
-      if (status.state !== 'Idle' && isOver(status)) void track(this, 'resume', leadOut(store, status));
+      if (status.state !== 'Idle' && isOver(status)) void track(this, node, 'resume', leadOut(store, status));
       return status.state === 'Idle';
     });
     await this.#within('what is in quarantine goes back', this.#restore(store));
     await checkEnd(this.cluster.base, this.#keys, newest, modelIds, this.invariants, (what) =>
       this.fail(what),
     );
+    const opening = Promise.all([...this.living].map((one) => one.opening));
+    await this.#within('every process opens its store, or fails to', opening);
     const open = [...this.living].filter(({ store: opened, isClosed }) => opened !== undefined && !isClosed);
     await this.#within('every store closes', Promise.all(open.map((one) => one.close())));
+    const unanswered = () =>
+      [...this.pending.values()].find(({ node: asked }) => !asked.isDead && asked.failure === undefined);
+    await this.world.runUntil(() => unanswered() === undefined, this.world.nowMs + calmMs);
+    const left = unanswered();
+    if (left !== undefined) this.fail(`nobody waits for ever: ${left.what} on ${left.node.name} does`);
   }
 
   /** The program is mended: nothing keeps a record from being moved. */

@@ -17,6 +17,7 @@ const operatorCalls = [
   'cancelMigration',
   'resetMigration',
   'releaseLease',
+  'retryQuarantined',
 ] as const;
 
 /** Everything that happens to a cluster from outside: to its processes, machines and clocks, and by its operators. */
@@ -101,7 +102,7 @@ export class Storm {
         return;
       case 'close':
         if (node.store === undefined || node.isClosed) return;
-        void track(this.#simulated, 'close', node.close());
+        void track(this.#simulated, node, 'close', node.close());
         return;
       case 'freeze':
         if (node.isFrozen) return;
@@ -125,7 +126,7 @@ export class Storm {
     const modelId = random.below(4) > 0 ? (this.#busyModel ?? 1) : random.pick(modelIds);
     const call = random.pick(operatorCalls);
     world.note(node, () => `operator: ${call} ${modelId}`);
-    void track(this.#simulated, call, store[call](modelId));
+    void track(this.#simulated, node, call, store[call](modelId));
   }
 }
 
@@ -166,6 +167,7 @@ export function drawFaults(random: SeededRandom): DatabaseFaults {
     tooLarge: draw(2),
     throttled: draw(0.5),
     timedOut: draw(0.2),
+    bug: random.below(5) === 0 ? 0.002 : 0,
     slow: draw(0.5),
     lateWatch: draw(20),
     lostWatch: draw(20),
