@@ -83,7 +83,7 @@ const machine = setup({
     acquireLease: fromPromise<AcquireResult, MigrationInput>(unhosted),
     runStep: fromPromise<StepResult, StepInput>(unhosted),
     publish: fromPromise<PublishResult, MigrationInput>(unhosted),
-    /** Waits out a retry's delay under the lease, obeying the operator meanwhile. */
+    /** Waits out a retry's delay under the lease, obeying the operator meanwhile. It does not throw itself. */
     waitForRetry: fromPromise<RetryResult, StepInput>(unhosted),
     /** Waits until an operator resumes. */
     waitForResume: fromPromise<WaitResult, MigrationInput>(unhosted),
@@ -230,7 +230,6 @@ export const migrationMachine = machine.createMachine({
         src: 'waitForRetry',
         input: ({ context }) => ({ modelId: context.modelId, phase: context.phase }),
         onDone: [leaseLost, stopped, { target: 'entering' }],
-        onError: 'recovering',
       },
     },
 

@@ -134,7 +134,8 @@ async function owning<T extends StepResult | RetryResult>(
     if (isOver) await letGo(migration);
     return result;
   } catch (error) {
-    if (!isLeaseLost(error)) throw error;
+    // A lease of somebody else's may be lost for a reason of its own.
+    if (!isLeaseLost(error) && !held.lease.lost.aborted) throw error;
     // A start that it had begun is no failed attempt; the next owner may be this process. One that ended is none to
     // take back.
     const isUnderWay = !held.isFresh && held.state.status === 'Running';

@@ -12,7 +12,7 @@ import type { HeldMigration, ModelMigration } from './runtime.ts';
 import type { MigrationError, MigrationPhase, MigrationState } from './state.ts';
 import { checkCursor, cutMessage } from './state.ts';
 import type { AuditDraft, TransitionResult } from './transition.ts';
-import { fail, obey, transition } from './transition.ts';
+import { failUnlessCanceled, obey, transition } from './transition.ts';
 
 /** Everything a step persists: its start, and each of its ends. One transaction each. */
 
@@ -43,7 +43,8 @@ export async function startPhase(
     const attempt = madeProgress ? 1 : base.attempt + 1;
     if (attempt > maxAttempts) {
       const message = `${phase} was started ${maxAttempts} times in a row without progress.`;
-      return fail(tx, migration, state, errorOf(runtime.clock.wallMs(), 'RETRIES_EXHAUSTED', message));
+      const exhausted = errorOf(runtime.clock.wallMs(), 'RETRIES_EXHAUSTED', message);
+      return failUnlessCanceled(tx, migration, state, intent, exhausted);
     }
     const next: MigrationState = {
       ...base,
@@ -184,7 +185,7 @@ export function recordRetry(
 ): Promise<StepResult> {
   const { runtime } = migration;
   const { maxRetryOutcomes = Number.POSITIVE_INFINITY } = runtime.retryPolicy;
-  return transition<StepResult>(migration, held, async (tx, state) => {
+  return transition<StepResult>(migration, held, async (tx, state, intent) => {
     const cursored = withCursor(state, outcome.nextCursor);
     const progress = await progressOf(tx, migration, cursored);
     const moved = { ...cursored, progressSeen: Math.max(progress, cursored.progressSeen) };
@@ -194,7 +195,8 @@ export function recordRetry(
       const text = `${state.phase} asked for more than ${maxRetryOutcomes} retries in a row${
         message === null ? '' : `: ${message}`
       }.`;
-      return fail(tx, migration, moved, errorOf(runtime.clock.wallMs(), 'RETRIES_EXHAUSTED', text));
+      const exhausted = errorOf(runtime.clock.wallMs(), 'RETRIES_EXHAUSTED', text);
+      return failUnlessCanceled(tx, migration, moved, intent, exhausted);
     }
     const delayMs = Math.min(outcome.retryAfterMs ?? backoffMs(retryCount, runtime.random), maxRetryAfterMs);
     return {
@@ -224,7 +226,9 @@ export function recordFailure(
   held: HeldMigration,
   error: MigrationError,
 ): Promise<StepResult> {
-  return transition<StepResult>(migration, held, (tx, state) => fail(tx, migration, state, error));
+  return transition<StepResult>(migration, held, (tx, state, intent) =>
+    failUnlessCanceled(tx, migration, state, intent, error),
+  );
 }
 
 type Obedience = Extract<PublishResult, { readonly type: 'partial' | 'halted' }>;

@@ -1,3 +1,4 @@
+import type { Halt } from '../../machines/migration.ts';
 import { MigrationException } from '../errors.ts';
 import type { Transaction } from '../kv/kv.ts';
 import { readFence, writeFence } from '../records/fence.ts';
@@ -124,8 +125,19 @@ export async function obey(
   };
 }
 
+/** A failure; but what an operator has canceled by then is canceled, whatever went wrong. */
+export function failUnlessCanceled(
+  tx: Transaction,
+  migration: Pick<ModelMigration, 'model'>,
+  state: MigrationState,
+  intent: Intent | undefined,
+  error: MigrationError,
+): Promise<TransitionResult<{ readonly type: 'halted'; readonly as: Halt }>> {
+  return intent?.want === 'cancel' ? obey(tx, migration, state, intent) : fail(tx, migration, state, error);
+}
+
 /** What a failure makes of the state. The model opens again under its stored definition when nothing was changed yet. */
-export async function fail(
+async function fail(
   tx: Transaction,
   migration: Pick<ModelMigration, 'model'>,
   state: MigrationState,

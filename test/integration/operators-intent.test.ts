@@ -173,6 +173,34 @@ describe.each(migrationPhases)('in %s', (phase) => {
   });
 });
 
+it('a cancel that is written before a failure is leaves the migration canceled, not failed', async () => {
+  await world.fill(3);
+  const operator = await world.open({ dataModelsById: { 1: TownV1 }, database: world.database });
+  let hasFailed = false;
+  let canceled: Promise<unknown> | undefined;
+  world.beforeTransaction = async () => {
+    if (hasFailed) await (canceled ??= operator.cancelMigration(1));
+  };
+  const store = await world.open({
+    dataModelsById: { 1: TownV2 },
+    ...moves,
+    ...background,
+    migrationExpandHandler: () => {
+      hasFailed = true;
+      return Promise.resolve(MigrationOutcome.Fatal('never'));
+    },
+  });
+  await waitUntil('it stands still', async () => {
+    const { state } = await store.migrationStatus(1);
+    return state === 'Canceled' || state === 'Failed';
+  });
+  expect(await store.migrationStatus(1)).toMatchObject({
+    state: 'Canceled',
+    message: 'Canceled by operator',
+  });
+  expect(await codeOf(store.awaitMigration(1))).toBe('MIGRATION_CANCELED');
+});
+
 describe('before it has begun', () => {
   async function openWaiting() {
     const v1 = await world.open({ dataModelsById: { 1: TownInRegionV1, 2: RegionV1 } });

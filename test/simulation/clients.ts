@@ -2,7 +2,7 @@ import { GodwitException } from '../../src/errors.ts';
 import type { FoundationDBDataStore } from '../../src/store/store.ts';
 import type { SeededRandom } from '../rig/seed.ts';
 import type { Simulated } from './context.ts';
-import { modelIds, track } from './context.ts';
+import { track } from './context.ts';
 import type { Program } from './programs.ts';
 import { hopsOf, isRival, modelOf } from './programs.ts';
 import type { SimNode } from './sim-node.ts';
@@ -36,12 +36,12 @@ export function useStore(simulated: Simulated, node: SimNode, store: FoundationD
     }
   };
   void serve();
-  void wait(simulated, node, store);
+  if (random.below(2) === 0) void wait(simulated, node, store);
 }
 
 /** Somebody who waits for a model, and again once that is answered: in vain, for so long, or for as long as it takes. */
 async function wait(simulated: Simulated, node: SimNode, store: FoundationDBDataStore): Promise<void> {
-  const { world, random } = simulated;
+  const { world, random, modelIds } = simulated;
   while (!simulated.isCalm && !node.isClosed) {
     const timeoutMs = random.pick([undefined, 500, 5_000]);
     const [what, promise] =
@@ -57,7 +57,7 @@ async function wait(simulated: Simulated, node: SimNode, store: FoundationDBData
 
 async function request(simulated: Simulated, node: SimNode, store: FoundationDBDataStore): Promise<void> {
   const { random, invariants, fail } = simulated;
-  const modelId = random.pick(modelIds);
+  const modelId = random.pick(simulated.modelIds);
   const model = store.model(modelOf(node.program, modelId)) as unknown as AnyModelStore;
   const closed = invariants.closedGate(modelId);
   try {

@@ -8,8 +8,6 @@ import { DriverBug } from './sim-database.ts';
 import type { SimNode } from './sim-node.ts';
 import type { World } from './world.ts';
 
-export const modelIds = [1, 2, 3] as const;
-
 /** What the parts of one simulation share. */
 export interface Simulated {
   readonly world: World;
@@ -17,6 +15,8 @@ export interface Simulated {
   readonly cluster: SimCluster;
   readonly invariants: Invariants;
   readonly programs: Programs;
+  /** What the programs of this history register. */
+  readonly modelIds: readonly number[];
   /** Processes that run. */
   readonly living: Set<SimNode>;
   /** No faults any more, and nobody asks for anything new. */

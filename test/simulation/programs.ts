@@ -2,6 +2,8 @@ import { backfill } from '../../src/migration/backfill-spec.ts';
 import type { MigrationContext } from '../../src/migration/context.ts';
 import type { MigrationHandler } from '../../src/migration/handlers.ts';
 import { MigrationOutcome } from '../../src/migration/outcome.ts';
+import type { MigrationPhase } from '../../src/migration/state.ts';
+import { migrationPhases } from '../../src/migration/state.ts';
 import { step } from '../../src/migration/step-spec.ts';
 import type { AnyModel } from '../../src/model/define.ts';
 import { defineModel, float64, int32, reference, string } from '../../src/model/index.ts';
@@ -85,6 +87,9 @@ export const definitionSets: readonly Readonly<Record<number, AnyModel>>[] = [
 
 type Values = Readonly<Record<string, unknown>>;
 
+const answers = ['throw', 'retryable', 'retry', 'longRetry', 'sameCursor', 'slow', 'fatal'] as const;
+type Answer = (typeof answers)[number];
+
 /** What a run of the simulation makes its handlers do. */
 export interface HandlerPlan {
   /** Records of these labels cannot be moved until the program is mended. */
@@ -93,10 +98,8 @@ export interface HandlerPlan {
   readonly rivals: boolean;
   /** How an Order is moved. */
   readonly byHand: boolean;
-  /** What hand-written handlers answer before they succeed, on whatever node and in whatever phase they are called. */
-  readonly answers: readonly (
-    'throw' | 'retryable' | 'retry' | 'longRetry' | 'sameCursor' | 'slow' | 'fatal'
-  )[];
+  /** What hand-written handlers answer before they succeed, on whatever node they are called. */
+  readonly answers: Readonly<Partial<Record<MigrationPhase, readonly Answer[]>>>;
   readonly composed: boolean;
   readonly maxAttempts: number | undefined;
   readonly verification: StoreOptions['migrationVerification'];
@@ -124,7 +127,15 @@ export interface Programs {
 /** By version, how often a record was moved. */
 export const hopsOf = (version: string): number => Number(version.split('.')[0]);
 
-export function createPrograms(world: World, plan: HandlerPlan): Programs {
+/** @param modelIds those that the programs register; all others are left out */
+export function createPrograms(world: World, plan: HandlerPlan, modelIds: readonly number[]): Programs {
+  const known = (name: string) => (name === 'Order' ? modelIds.includes(2) : true);
+  const ofKnown = <T>(byName: Readonly<Record<string, T>>): Record<string, T> =>
+    Object.fromEntries(Object.entries(byName).filter(([name]) => known(name)));
+  const definitions = (at: number): Readonly<Record<number, AnyModel>> =>
+    Object.fromEntries(
+      Object.entries(definitionSets[at] ?? {}).filter(([id]) => modelIds.includes(Number(id))),
+    );
   let isMended = false;
   const hop = (record: Values) => {
     if (record['label'] === poisonLabel && plan.poison !== 'none' && !isMended) throw new Error('poison');
@@ -172,18 +183,18 @@ export function createPrograms(world: World, plan: HandlerPlan): Programs {
     migrationRetryPolicy: plan.maxAttempts === undefined ? {} : { maxAttempts: plan.maxAttempts },
   };
   const all: Program[] = [
-    { label: 'program 1', dataModelsById: definitionSets[0] ?? {} },
+    { label: 'program 1', dataModelsById: definitions(0) },
     {
       label: 'program 2',
-      dataModelsById: definitionSets[1] ?? {},
-      migrationHandler,
+      dataModelsById: definitions(1),
+      migrationHandler: ofKnown(migrationHandler),
       ...handlers,
     },
     {
       label: 'program 3',
-      dataModelsById: definitionSets[2] ?? {},
+      dataModelsById: definitions(2),
       composeMigrationSteps: plan.composed,
-      migrations: {
+      migrations: ofKnown({
         Item: [
           step('1.0', '2.0', { dataModel: Item2, migrationHandler: toItem2 }),
           step('2.0', '3.0', { migrationHandler: toItem3 }),
@@ -192,7 +203,7 @@ export function createPrograms(world: World, plan: HandlerPlan): Programs {
           step('1.0', '2.0', { dataModel: Order2, migrationHandler: migrationHandler.Order }),
           step('2.0', '3.0', { migrationHandler: toOrder3 }),
         ],
-      },
+      }),
       ...handlers,
     },
   ];
@@ -208,10 +219,10 @@ export function createPrograms(world: World, plan: HandlerPlan): Programs {
 }
 
 /** Gives the answers of the plan one after the other, on whatever node it is called, and succeeds from then on. */
-function createHandler(world: World, { answers }: HandlerPlan, isMended: () => boolean): MigrationHandler {
-  const left = [...answers];
-  return async ({ signal, cursor }: MigrationContext) => {
-    const answer = isMended() ? undefined : left.shift();
+function createHandler(world: World, plan: HandlerPlan, isMended: () => boolean): MigrationHandler {
+  const left = new Map(Object.entries(plan.answers).map(([phase, given]) => [phase, [...given]]));
+  return async ({ signal, cursor, migrationStatus }: MigrationContext) => {
+    const answer = isMended() ? undefined : left.get(migrationStatus.phase ?? '')?.shift();
     switch (answer) {
       case 'throw':
         throw new Error('a handler that throws');
@@ -258,14 +269,17 @@ export function modelOf({ dataModelsById }: Program, modelId: number): AnyModel 
 }
 
 export function drawPlan(random: SeededRandom): HandlerPlan {
-  const kinds = ['throw', 'retryable', 'retry', 'longRetry', 'sameCursor', 'slow', 'fatal'] as const;
   const byHand = random.below(3) === 0;
   return {
     poison: random.pick(['none', 'none', 'fail', 'quarantine']),
     // Of what was moved by hand the index is filled afterwards: a mended program moves nothing again.
     rivals: !byHand && random.below(2) === 0,
     byHand,
-    answers: random.below(2) === 0 ? [] : Array.from({ length: random.below(5) }, () => random.pick(kinds)),
+    answers: Object.fromEntries(
+      migrationPhases
+        .filter(() => random.below(3) === 0)
+        .map((phase) => [phase, Array.from({ length: 1 + random.below(3) }, () => random.pick(answers))]),
+    ),
     composed: random.below(2) === 0,
     maxAttempts: random.below(5) === 0 ? 3 : undefined,
     lease: random.pick([

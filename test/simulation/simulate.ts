@@ -8,7 +8,7 @@ import type { SeededRandom } from '../rig/seed.ts';
 import { createSeededRandom } from '../rig/seed.ts';
 import { recordId, useStore } from './clients.ts';
 import type { Simulated } from './context.ts';
-import { expectError, modelIds, track } from './context.ts';
+import { expectError, track } from './context.ts';
 import { checkEnd } from './end-checks.ts';
 import { Invariants } from './invariants.ts';
 import type { Program, Programs } from './programs.ts';
@@ -57,6 +57,7 @@ class Simulation implements Simulated {
   readonly cluster: SimCluster;
   readonly invariants: Invariants;
   readonly programs: Programs;
+  readonly modelIds: readonly number[];
   readonly living = new Set<SimNode>();
   readonly pending: Simulated['pending'] = new Map();
   isCalm = true;
@@ -89,7 +90,8 @@ class Simulation implements Simulated {
         },
       },
     });
-    this.invariants = new Invariants(base, this.#keys, modelIds, ({ message }) => this.fail(message));
+    this.modelIds = this.random.pick([[1], [1, 2], [1, 2], [1, 3], [1, 2, 3]]);
+    this.invariants = new Invariants(base, this.#keys, this.modelIds, ({ message }) => this.fail(message));
     this.cluster = {
       world,
       base,
@@ -105,7 +107,7 @@ class Simulation implements Simulated {
         return this.invariants.observe(commit);
       },
     };
-    this.programs = createPrograms(world, drawPlan(this.random));
+    this.programs = createPrograms(world, drawPlan(this.random), this.modelIds);
     listen(this, this.#receivers);
   }
 
@@ -116,11 +118,11 @@ class Simulation implements Simulated {
       this.isCalm = false;
       this.cluster.faults = drawFaults(random);
       for (const program of this.#drawCluster()) {
-        world.schedule(undefined, random.below(2_000), () => this.start(program));
+        world.schedule(undefined, random.below(1_000), () => this.start(program));
       }
       this.#storm = new Storm(this);
       this.#storm.begin();
-      await world.runUntil(() => this.#failure !== undefined, world.nowMs + 1_500 + random.below(8_000));
+      await world.runUntil(() => this.#failure !== undefined, world.nowMs + 1_000 + random.below(7_000));
       if (this.#failure === undefined) await this.#calm();
     } catch (error) {
       this.fail(error instanceof Error ? (error.stack ?? error.message) : String(error));
@@ -177,7 +179,7 @@ class Simulation implements Simulated {
     const fill = async () => {
       await node.opening;
       if (node.store === undefined) throw new Error('the first store did not open', { cause: node.failure });
-      const items = random.below(random.pick([10, 40, 150]));
+      const items = random.below(random.pick([10, 30, 120]));
       await node.store.transact(async (tx) => {
         for (let n = 0; n < items; n += 1) {
           const label = random.below(60) === 0 ? poisonLabel : `label ${random.below(9)}`;
@@ -185,8 +187,10 @@ class Simulation implements Simulated {
           const common = { id, label, hops: 1 };
           await tx.model(modelOf(first, 1) as never).add(common as never);
           if (n % 3 > 0) continue;
-          await tx.model(modelOf(first, 2) as never).add({ ...common, item: id } as never);
-          await tx.model(modelOf(first, 3) as never).add(common as never);
+          for (const modelId of this.modelIds.slice(1)) {
+            const own = modelId === 2 ? { ...common, item: id } : common;
+            await tx.model(modelOf(first, modelId) as never).add(own as never);
+          }
         }
       });
       await node.close();
@@ -212,6 +216,11 @@ class Simulation implements Simulated {
     this.cluster.faults = noFaults;
     this.cluster.availableAtMs = 0;
     for (const node of this.living) node.spare();
+    // Who only watches adds nothing but time, mostly.
+    const watching = this.random.below(4) === 0 ? [] : [...this.living].slice(1);
+    for (const node of watching) {
+      if (node.store !== undefined && !node.isClosed) void track(this, node, 'close', node.close());
+    }
     const newest = this.programs.all[this.#newest] as Program;
     const node = this.start(newest);
     await this.#within('a store opens, once nothing is wrong any more', node.opening);
@@ -232,7 +241,7 @@ class Simulation implements Simulated {
       return status.state === 'Idle';
     });
     await this.#within('what is in quarantine goes back', this.#restore(store));
-    await checkEnd(this.cluster.base, this.#keys, newest, modelIds, this.invariants, (what) =>
+    await checkEnd(this.cluster.base, this.#keys, newest, this.modelIds, this.invariants, (what) =>
       this.fail(what),
     );
     const opening = Promise.all([...this.living].map((one) => one.opening));
@@ -248,7 +257,7 @@ class Simulation implements Simulated {
 
   /** The program is mended: nothing keeps a record from being moved. */
   async #restore(store: FoundationDBDataStore): Promise<void> {
-    for (const modelId of modelIds) {
+    for (const modelId of this.modelIds) {
       if (this.invariants.setAside(modelId).size === 0) continue;
       const { left } = await store.retryQuarantined(modelId);
       if (left.length > 0) this.fail(`a record of model ${modelId} stays in quarantine: ${left[0]?.message}`);
@@ -261,15 +270,18 @@ class Simulation implements Simulated {
     promise: string,
     isRight: (status: MigrationStatus) => boolean,
   ): Promise<void> {
-    let left: readonly MigrationStatus[] = [];
-    let pauseMs = 50;
+    let left: MigrationStatus | undefined;
+    // One after the other: a look at all of them is for the end.
     const look = async (): Promise<void> => {
       for (;;) {
-        const statuses = await store.migrationStatuses();
-        left = statuses.filter((status) => !isRight(status));
-        if (left.length === 0) return;
-        await this.world.sleep(pauseMs);
-        pauseMs = Math.min(2 * pauseMs, 2_000);
+        for (const modelId of this.modelIds) {
+          for (let pauseMs = 100; ; pauseMs = Math.min(2 * pauseMs, 2_000)) {
+            left = await store.migrationStatus(modelId);
+            if (isRight(left)) break;
+            await this.world.sleep(pauseMs);
+          }
+        }
+        if ((await store.migrationStatuses()).every((status) => isRight(status))) return;
       }
     };
     await this.#within(promise, look(), () => JSON.stringify(left));

@@ -1,7 +1,7 @@
 import type { MigrationAuditEvent } from '../../src/migration/audit.ts';
 import type { SeededRandom } from '../rig/seed.ts';
 import type { Simulated } from './context.ts';
-import { modelIds, track } from './context.ts';
+import { track } from './context.ts';
 import type { Program } from './programs.ts';
 import type { DatabaseFaults } from './sim-database.ts';
 import type { SimNode } from './sim-node.ts';
@@ -20,6 +20,17 @@ const operatorCalls = [
   'retryQuarantined',
 ] as const;
 
+type OperatorCall = (typeof operatorCalls)[number];
+
+/** Of an operator who strikes what has just begun. */
+const stoppingCalls: readonly OperatorCall[] = [
+  'pauseMigration',
+  'pauseMigration',
+  'cancelMigration',
+  'cancelMigration',
+  'releaseLease',
+];
+
 /** Everything that happens to a cluster from outside: to its processes, machines and clocks, and by its operators. */
 export class Storm {
   readonly #simulated: Simulated;
@@ -34,7 +45,7 @@ export class Storm {
     this.#simulated = simulated;
     this.#kinds = strikes.filter(() => random.below(2) === 0);
     this.#meanMs = random.pick([400, 1_500, 5_000]);
-    this.#aimed = random.pick([0, 0.1, 0.3]);
+    this.#aimed = random.pick([0, 0.2, 0.6]);
   }
 
   begin(): void {
@@ -56,7 +67,8 @@ export class Storm {
       this.#kinds.includes(kind),
     );
     if (aimed.length === 0) return;
-    world.schedule(undefined, random.fraction() * 60, () => {
+    // Some phases are over at once.
+    world.schedule(undefined, random.fraction() * random.pick([2, 20, 60]), () => {
       if (!this.#simulated.isCalm) this.#strike(random.pick(aimed), node);
     });
   }
@@ -87,11 +99,11 @@ export class Storm {
       case 'freeze':
       case 'wall':
       case 'operator':
-        if (node !== undefined && !node.isDead) this.#strikeNode(kind, node);
+        if (node !== undefined && !node.isDead) this.#strikeNode(kind, node, aimedAt);
     }
   }
 
-  #strikeNode(kind: Exclude<Strike, 'outage' | 'jump' | 'bus'>, node: SimNode): void {
+  #strikeNode(kind: Exclude<Strike, 'outage' | 'jump' | 'bus'>, node: SimNode, aimedAt?: SimNode): void {
     const { world, random } = this.#simulated;
     switch (kind) {
       case 'kill':
@@ -115,16 +127,16 @@ export class Storm {
         node.clock.stepWall(random.below(240_000) - 120_000);
         return;
       case 'operator':
-        this.#operate(node);
+        this.#operate(node, aimedAt === undefined ? operatorCalls : stoppingCalls);
     }
   }
 
-  #operate(node: SimNode): void {
+  #operate(node: SimNode, calls: readonly OperatorCall[]): void {
     const { world, random } = this.#simulated;
     const { store } = node;
     if (store === undefined || node.isClosed) return;
-    const modelId = random.below(4) > 0 ? (this.#busyModel ?? 1) : random.pick(modelIds);
-    const call = random.pick(operatorCalls);
+    const modelId = random.below(4) > 0 ? (this.#busyModel ?? 1) : random.pick(this.#simulated.modelIds);
+    const call = random.pick(calls);
     world.note(node, () => `operator: ${call} ${modelId}`);
     void track(this.#simulated, node, call, store[call](modelId));
   }

@@ -201,7 +201,6 @@ describe('waiting before a retry', () => {
     [{ type: 'over' }, 'verify'],
     [{ type: 'leaseLost' }, 'acquiringLease'],
     [{ type: 'stopped' }, 'stopped'],
-    [new Error('no database'), 'recovering'],
   ] as const)('that ends with %j leads to %s', async (result, state) => {
     expect((await follow({ ...start, waitForRetry: [result] })).state).toBe(state);
   });
