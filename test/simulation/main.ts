@@ -39,14 +39,19 @@ const replay = (seed: number): string => `npm run simulate -- --seed ${seed}`;
 async function run(part: number): Promise<Tally> {
   const coverage = createCoverage();
   const tally: Tally = { seeds: 0, operations: 0, faults: 0, failures: [], counts: {} };
-  for (let seed = first + part; seed <= last; seed += processes) {
+  let seed = first + part;
+  process.on('unhandledRejection', (error: unknown) => {
+    const failure = `nobody took an error: ${error instanceof Error ? (error.stack ?? '') : String(error)}`;
+    tally.failures.push({ seed, failure });
+  });
+  for (; seed <= last; seed += processes) {
     const { operations, faults, failure } = await simulate(seed, { inspect: coverage.inspect });
     tally.seeds += 1;
     tally.operations += operations;
     tally.faults += faults;
     if (failure !== undefined) tally.failures.push({ seed, failure });
   }
-  return { ...tally, counts: { ...coverage.counts } };
+  return { ...tally, counts: coverage.counts };
 }
 
 function runElsewhere(part: number): Promise<Tally> {

@@ -22,6 +22,8 @@ const operatorCalls = [
 
 type OperatorCall = (typeof operatorCalls)[number];
 
+const oftenBug = 0.1;
+
 /** Of an operator who strikes what has just begun. */
 const stoppingCalls: readonly OperatorCall[] = [
   'pauseMigration',
@@ -59,10 +61,13 @@ export class Storm {
   }
 
   /** What has just begun is what is worth striking. */
-  heard(node: SimNode, { type, modelId }: MigrationAuditEvent): void {
+  heard(node: SimNode, { type, modelId, phase }: MigrationAuditEvent): void {
     const { world, random, isCalm } = this.#simulated;
     if (type === 'PhaseStarted' || type === 'LeaseAcquired') this.#busyModel = modelId;
-    if (isCalm || random.fraction() >= this.#aimed) return;
+    if (isCalm) return;
+    if (type === 'Paused' || type === 'Canceled' || type === 'Failed') this.#troubleWhoWaits();
+    // The last phase is the shortest.
+    if (random.fraction() >= (phase === 'Contract' ? 2 : 1) * this.#aimed) return;
     const aimed = (['operator', 'doom', 'close', 'freeze'] as const).filter((kind) =>
       this.#kinds.includes(kind),
     );
@@ -70,6 +75,20 @@ export class Storm {
     // Some phases are over at once.
     world.schedule(undefined, random.fraction() * random.pick([2, 20, 60]), () => {
       if (!this.#simulated.isCalm) this.#strike(random.pick(aimed), node);
+    });
+  }
+
+  /** Whoever waits for an operator asks the database seldom: where its driver has bugs, it meets one then. */
+  #troubleWhoWaits(): void {
+    const { world, random, cluster } = this.#simulated;
+    const { faults } = cluster;
+    if (faults.bug === 0 || faults.bug === oftenBug) return;
+    world.schedule(undefined, random.fraction() * 500, () => {
+      if (this.#simulated.isCalm) return;
+      cluster.faults = { ...faults, bug: oftenBug };
+      world.schedule(undefined, 1_500, () => {
+        if (!this.#simulated.isCalm) cluster.faults = faults;
+      });
     });
   }
 
