@@ -68,7 +68,6 @@ export interface MigrationEventHubOptions {
 }
 
 const defaultCloseMs = 10_000;
-const never = new AbortController().signal;
 
 /** Status events of one model are at least this far apart, milliseconds; the last one is never lost. */
 const statusIntervalMs = limits.migration.statusEventMs.value;
@@ -189,6 +188,7 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
     },
     async close(timeoutMs = defaultCloseMs) {
       closed = true;
+      const never = new AbortController().signal;
       await eitherOf(clock, [lastWords()], timeoutMs, never, { ref: true });
       isOver = true;
       const endings = [...receivers.values()];
