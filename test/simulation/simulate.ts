@@ -230,11 +230,13 @@ class Simulation implements Simulated {
       if (codeOf(node.failure) === 'MIGRATION_MIXED_RECORDS') return;
       return this.fail(`a store did not open: ${String(node.failure)}`);
     }
-    await this.#untilAll(
-      store,
-      'every migration ends, or stands still for cause',
-      (status) => isOver(status) || isBlocked(status),
-    );
+    let doesItemStand = false;
+    await this.#untilAll(store, 'every migration ends, or stands still for cause', (status) => {
+      const isRight = isOver(status) || isBlocked(status);
+      if (status.modelId === 1) doesItemStand = isRight && status.state !== 'Idle';
+      // Where its owner is dead, nobody takes the place while what it depends on stands still.
+      return isRight || (status.modelId === 2 && doesItemStand);
+    });
     this.programs.mend();
     await this.#untilAll(store, 'every migration ends, once it is mended and resumed', (status) => {
       if (status.state !== 'Idle' && isOver(status)) void track(this, node, 'resume', leadOut(store, status));
