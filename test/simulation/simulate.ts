@@ -122,7 +122,7 @@ class Simulation implements Simulated {
       }
       this.#storm = new Storm(this);
       this.#storm.begin();
-      await world.runUntil(() => this.#failure !== undefined, world.nowMs + 1_000 + random.below(7_000));
+      await world.runUntil(() => this.#failure !== undefined, world.nowMs + 1_000 + random.below(6_500));
       if (this.#failure === undefined) await this.#calm();
     } catch (error) {
       this.fail(error instanceof Error ? (error.stack ?? error.message) : String(error));
@@ -217,7 +217,7 @@ class Simulation implements Simulated {
     this.cluster.availableAtMs = 0;
     for (const node of this.living) node.spare();
     // Who only watches adds nothing but time, mostly.
-    const watching = this.random.below(4) === 0 ? [] : [...this.living].slice(1);
+    const watching = this.random.below(6) === 0 ? [] : [...this.living].slice(1);
     for (const node of watching) {
       if (node.store !== undefined && !node.isClosed) void track(this, node, 'close', node.close());
     }

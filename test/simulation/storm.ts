@@ -67,14 +67,17 @@ export class Storm {
     if (isCalm) return;
     if (type === 'Paused' || type === 'Canceled' || type === 'Failed') this.#troubleWhoWaits();
     // The last phase is the shortest.
-    if (random.fraction() >= (phase === 'Contract' ? 2 : 1) * this.#aimed) return;
+    const isLast = phase === 'Contract';
+    if (random.fraction() >= (isLast ? 3 : 1) * this.#aimed) return;
     const aimed = (['operator', 'doom', 'close', 'freeze'] as const).filter((kind) =>
       this.#kinds.includes(kind),
     );
     if (aimed.length === 0) return;
     // Some phases are over at once.
-    world.schedule(undefined, random.fraction() * random.pick([2, 20, 60]), () => {
-      if (!this.#simulated.isCalm) this.#strike(random.pick(aimed), node);
+    world.schedule(undefined, random.fraction() * random.pick(isLast ? [1, 1, 20] : [2, 20, 60]), () => {
+      if (this.#simulated.isCalm) return;
+      const isForOperator = isLast && aimed.includes('operator') && random.below(2) === 0;
+      this.#strike(isForOperator ? 'operator' : random.pick(aimed), node);
     });
   }
 
