@@ -54,8 +54,22 @@ export const operatorMutations: readonly Mutation[] = [
     replacements: [
       {
         file: 'src/migration/operators.ts',
-        find: 'if (isReset && wasReset && tx.afterUnknownResult)',
-        replace: 'if (isReset && wasReset && !tx.afterUnknownResult)',
+        find: 'if (seenEpoch !== undefined && tx.afterUnknownResult && isApplied)',
+        replace: 'if (seenEpoch !== undefined && !tx.afterUnknownResult && isApplied)',
+      },
+    ],
+  },
+  {
+    mutation: 'a reset that is repeated resets what began behind it',
+    killer: by(
+      'integration/unknown-results.test.ts',
+      'a reset whose answer comes late resets nothing that began behind it',
+    ),
+    replacements: [
+      {
+        file: 'src/migration/operators.ts',
+        find: 'const isApplied = isReset || fence?.schemaEpoch !== seenEpoch;',
+        replace: 'const isApplied = isReset;',
       },
     ],
   },
