@@ -87,6 +87,11 @@ export const errorCodes = {
     'Deploy the program with the newer definition.',
   ),
   STORE_CLOSED: request(false, 'The store was closed.', 'Open it again.'),
+  BUS_UNANSWERED: request(
+    true,
+    'Nobody answers on the message bus.',
+    'See that the others run and that the bus is connected, then try again.',
+  ),
   TIMEOUT: request(true, 'The call did not end within its time.', 'Try again, or allow more time.'),
   ABORTED: request(false, 'The signal that was passed was aborted.', 'Nothing: the caller asked for it.'),
 

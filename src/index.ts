@@ -1,5 +1,14 @@
 /** Entry point `godwit`: the public API, re-exported. */
-export type { MessageBus, Subscription } from './cluster/bus.ts';
+export type {
+  BusAnswer,
+  BusCounts,
+  BusError,
+  BusRequestOptions,
+  BusState,
+  MessageBus,
+  Subscription,
+  WholeMessageBus,
+} from './cluster/bus.ts';
 export { localBus } from './cluster/local-bus.ts';
 export {
   errorCodes,

@@ -388,6 +388,21 @@ export const limits = {
       beyond: 'sooner ones become one, the last is never lost',
     },
   },
+  cluster: {
+    pendingBytes: {
+      value: 8_000_000,
+      unit: 'bytes',
+      source:
+        'published and not yet taken by the server, which may have stopped reading: seconds of the busiest migration',
+      beyond: 'the message is dropped, and counted',
+    },
+    drainMs: {
+      value: 1_000,
+      unit: 'ms',
+      source: 'for the last words of a bus that is closed: a server that reads takes them in a millisecond',
+      beyond: 'closed all the same; what was not taken is lost',
+    },
+  },
   pool: {
     threads: {
       value: 64,

@@ -1,15 +1,76 @@
 /**
  * The message bus port. The database is the truth and the bus makes it fast: whatever is published may be lost, late or
  * doubled, and nothing but speed depends on it.
+ *
+ * A bus of an application's own needs `publish`, `subscribe` and `close` alone. What else it lacks is made up for: one
+ * without `state` and `onState` is taken for connected all the time, on one without `request` and `respond` nobody asks.
  */
 export interface MessageBus {
+  /** Never waits. Throws nothing that a caller would have to handle: what cannot be sent is dropped. */
   publish(subject: string, payload: Uint8Array): void;
   /** Subjects are exact, or end in `.>` for everything below. */
   subscribe(subject: string, receive: (payload: Uint8Array, subject: string) => void): Subscription;
   /** Ends what this object opened. Twice is fine. */
   close(): Promise<void>;
+
+  readonly state?: BusState;
+  /** What was lost since it was made. */
+  readonly counts?: BusCounts;
+  /** Calls back after each change of `state.type`. Answers what ends that. */
+  onState?(listener: (state: BusState) => void): () => void;
+  /**
+   * Asks those who `respond` to the subject and answers what one of them says.
+   *
+   * @throws RequestException BUS_UNANSWERED when nobody is there or there is no connection, TIMEOUT, ABORTED
+   */
+  request?(subject: string, payload: Uint8Array, options: BusRequestOptions): Promise<Uint8Array>;
+  /**
+   * Answers requests; of all who do so under one name of a group exactly one is asked. Where `answer` fails, that is
+   * counted, and the one who asked waits until its time is over: a refusal is an answer too.
+   */
+  respond?(subject: string, group: string, answer: BusAnswer): Subscription;
+}
+
+/** A bus that lacks nothing: what `localBus` and `natsBus` are. */
+export type WholeMessageBus = Required<MessageBus>;
+
+export type BusAnswer = (payload: Uint8Array, subject: string) => Uint8Array | Promise<Uint8Array>;
+
+export interface BusRequestOptions {
+  /** How long an answer is waited for, milliseconds, 1 or more. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface BusState {
+  /** `reconnecting` is also what a bus begins with that has yet to connect. */
+  readonly type: 'connected' | 'reconnecting' | 'closed';
+  /** Since when it is that, milliseconds since 1970. */
+  readonly sinceMs: number;
+  /** The latest that went wrong; stays when things go well again. */
+  readonly lastError?: BusError;
+}
+
+export interface BusError {
+  /** Of the driver, for example `PERMISSIONS_VIOLATION`. */
+  readonly code: string;
+  readonly message: string;
+  /** Milliseconds since 1970. */
+  readonly atMs: number;
+}
+
+export interface BusCounts {
+  /** Messages that were published and not handed on. */
+  readonly dropped: number;
+  /** Everything that went wrong: refused by the server, thrown by a receiver, a connection that did not come about. */
+  readonly failures: number;
 }
 
 export interface Subscription {
   unsubscribe(): void;
+}
+
+/** Of a pino logger what a bus needs. */
+export interface BusLogger {
+  warn(details: object, message: string): void;
 }

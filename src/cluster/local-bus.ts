@@ -1,31 +1,102 @@
-import type { MessageBus } from './bus.ts';
+import { systemClock } from '../ports/clock.ts';
+import type { Clock } from '../ports/clock.ts';
+import { askWithin, unanswered } from './ask.ts';
+import type { BusAnswer, WholeMessageBus } from './bus.ts';
+import { keepBusState, messageOf } from './bus-state.ts';
+import { isSubject, matcherOf } from './subject.ts';
 
 interface Receiver {
-  matches(subject: string): boolean;
+  readonly matches: (subject: string) => boolean;
   receive(payload: Uint8Array, subject: string): void;
 }
 
+interface Responder {
+  readonly matches: (subject: string) => boolean;
+  readonly group: string;
+  readonly answer: BusAnswer;
+}
+
 /** The default bus: it never leaves its process. Delivers in order, each message in a turn of its own. */
-export function localBus(): MessageBus {
+export function localBus({ clock = systemClock }: { readonly clock?: Clock } = {}): WholeMessageBus {
   const receivers = new Set<Receiver>();
-  let closed = false;
+  const responders = new Set<Responder>();
+  const keeper = keepBusState(clock, 'connected', undefined);
+  const isClosed = () => keeper.state.type === 'closed';
+
+  const deliver = (subject: string, payload: Uint8Array): number => {
+    const those = [...receivers].filter(({ matches }) => matches(subject));
+    for (const receiver of those) {
+      queueMicrotask(() => {
+        if (isClosed() || !receivers.has(receiver)) return;
+        try {
+          receiver.receive(payload, subject);
+        } catch (error) {
+          keeper.failed('RECEIVER_THREW', messageOf(error));
+        }
+      });
+    }
+    return those.length;
+  };
+
+  /** One of each group, who then goes to the end of the queue. */
+  const chosen = (subject: string): readonly Responder[] => {
+    const groups = new Map<string, Responder>();
+    for (const responder of responders) {
+      if (responder.matches(subject) && !groups.has(responder.group)) groups.set(responder.group, responder);
+    }
+    for (const responder of groups.values()) {
+      responders.delete(responder);
+      responders.add(responder);
+    }
+    return [...groups.values()];
+  };
+
+  const ask = (subject: string, payload: Uint8Array): Promise<Uint8Array> => {
+    if (isClosed()) return Promise.reject(unanswered(subject, 'the bus is closed'));
+    const asked = chosen(subject);
+    if (deliver(subject, payload) + asked.length === 0) {
+      return Promise.reject(unanswered(subject, 'nobody responds to it'));
+    }
+    return new Promise((resolve) => {
+      for (const { answer } of asked) {
+        Promise.resolve()
+          .then(() => answer(payload, subject))
+          .then(resolve, (error: unknown) => keeper.failed('RESPONDER_THREW', messageOf(error)));
+      }
+    });
+  };
+
   return {
+    get state() {
+      return keeper.state;
+    },
+    get counts() {
+      return keeper.counts;
+    },
+    onState: (listener) => keeper.onState(listener),
     publish(subject, payload) {
-      for (const receiver of receivers) {
-        if (receiver.matches(subject)) queueMicrotask(() => !closed && receiver.receive(payload, subject));
+      if (isClosed()) keeper.dropped();
+      else if (isSubject(subject)) deliver(subject, payload);
+      else {
+        keeper.dropped();
+        keeper.failed('BAD_SUBJECT', `'${subject}' is no subject`);
       }
     },
     subscribe(subject, receive) {
-      const matches = subject.endsWith('.>')
-        ? (other: string) => other.startsWith(subject.slice(0, -1))
-        : (other: string) => other === subject;
-      const receiver = { matches, receive };
+      const receiver = { matches: matcherOf(subject), receive };
       receivers.add(receiver);
       return { unsubscribe: () => void receivers.delete(receiver) };
     },
+    request: (subject, payload, options) => askWithin(clock, subject, options, () => ask(subject, payload)),
+    respond(subject, group, answer) {
+      const responder = { matches: matcherOf(subject), group, answer };
+      responders.add(responder);
+      return { unsubscribe: () => void responders.delete(responder) };
+    },
     close() {
-      closed = true;
+      keeper.change('closed');
       receivers.clear();
+      responders.clear();
       return Promise.resolve();
     },
   };

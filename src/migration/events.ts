@@ -41,6 +41,8 @@ export interface MigrationEventHub {
   committed(model: ConfiguredModel, events: readonly MigrationAuditEvent[]): void;
   /** Something about the model changed: its status is read and published, at most ten times a second. */
   changed(model: ConfiguredModel): void;
+  /** Those who listen have missed something: the present status of each of these is published. */
+  republish(models: readonly ConfiguredModel[]): void;
   /** @param ended called behind the last event, or at once when the hub is closed */
   subscribe(receive: (event: MigrationEvent) => void, ended?: () => void): () => void;
   /** How often reporter, trimming, reading or publishing failed. */
@@ -177,6 +179,9 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
       const entry = due.get(model.id);
       if (entry === undefined) schedule(model);
       else entry.again = true;
+    },
+    republish(models) {
+      for (const model of models) this.changed(model);
     },
     subscribe(receive, ended) {
       if (isOver) ended?.();

@@ -1,5 +1,7 @@
 import { hostname } from 'node:os';
+import type { MessageBus } from '../cluster/bus.ts';
 import { localBus } from '../cluster/local-bus.ts';
+import { natsBus } from '../cluster/nats-bus.ts';
 import { ModelException, RequestException } from '../errors.ts';
 import type { KeyValueDatabase } from '../kv/kv.ts';
 import { auditLine, trimAuditEvents } from '../migration/audit.ts';
@@ -25,11 +27,13 @@ import type { Random } from '../ports/random.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { StoreKeys } from '../records/keys.ts';
 import { sweepGarbage } from '../records/garbage.ts';
+import type { Logger } from '../telemetry/logger.ts';
 import { createSilentLogger } from '../telemetry/logger.ts';
 import { createMigrationMeters, silentMeters } from '../telemetry/meters.ts';
 import type { Gate } from './gate.ts';
 import { createGate } from './gate.ts';
 import type { CheckedOptions } from './options.ts';
+import { serversOf } from './options.ts';
 import type { ReadinessKeeper } from './readiness.ts';
 import type { Requests } from './request.ts';
 import { createRequests } from './request.ts';
@@ -100,12 +104,12 @@ export function createCore(parts: CoreParts): StoreCore {
   process.sessions.add(session);
   const ownPool = options.pool === undefined ? useSharedPool() : undefined;
   const pool = (ownPool?.pool ?? options.pool) as TransformPool;
-  const ownBus = options.bus === undefined ? localBus() : undefined;
   const logger = options.logger ?? createSilentLogger();
   const meters =
     options.registry === undefined
       ? silentMeters
       : createMigrationMeters(options.registry, options.storeName);
+  const { bus, isOwnBus } = openBus(options, clock, logger);
   const closing = new AbortController();
   const stopping = new AbortController();
   const migrations = new Map<number, ModelMigration>();
@@ -117,7 +121,7 @@ export function createCore(parts: CoreParts): StoreCore {
 
   const hub = createMigrationEventHub({
     clock,
-    bus: options.bus ?? ownBus ?? localBus(),
+    bus,
     subject: `godwit.${options.storeName}`,
     persisted: options.persistMigrationAuditEvents,
     reporter:
@@ -141,6 +145,9 @@ export function createCore(parts: CoreParts): StoreCore {
     if (event.type !== 'audit' || event.event.type !== 'Completed' || model === undefined) return;
     void core.readiness?.refresh().catch(() => undefined);
     core.sweep(model);
+  });
+  const ignoreBus = bus.onState?.(({ type }) => {
+    if (type === 'connected') hub.republish(models);
   });
 
   const gate = createGate({
@@ -188,9 +195,10 @@ export function createCore(parts: CoreParts): StoreCore {
     closing.abort();
     stopping.abort();
     await within(clock, timeoutMs, [core.node?.stop() ?? Promise.resolve(), ...sweeping]);
+    ignoreBus?.();
     await hub.close(timeoutMs);
     await ownPool?.release();
-    await ownBus?.close();
+    if (isOwnBus) await bus.close();
     process.sessions.delete(session);
     await database.close();
   };
@@ -229,6 +237,14 @@ export function createCore(parts: CoreParts): StoreCore {
     close: (timeoutMs) => (closed ??= end(timeoutMs)),
   };
   return core;
+}
+
+/** One that is made here is closed with the store. */
+function openBus({ bus: given }: CheckedOptions, clock: Clock, logger: Logger) {
+  if (typeof given === 'object') return { bus: given, isOwnBus: false };
+  const bus: MessageBus =
+    given === undefined ? localBus({ clock }) : natsBus({ servers: serversOf(given), logger }, { clock });
+  return { bus, isOwnBus: true };
 }
 
 /** The one that the options bring or make, else the one in the database. */

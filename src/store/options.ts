@@ -135,8 +135,12 @@ export interface StoreOptions<Models extends AnyModels = AnyModels> {
   /** Receives each audit event after its commit. Default: one line each, through `logger` or to stdout. */
   readonly migrationAuditEventReporter?: MigrationAuditEventReporter | undefined;
 
-  /** Carries status, audit and metrics events to others. Default: one that never leaves this process. */
-  readonly bus?: MessageBus | undefined;
+  /**
+   * Carries status, audit and metrics events to others: a bus, which stays open; or `'nats://host:port'`, several servers
+   * parted by commas, a connection that the store opens in the background and closes. Where there are credentials or
+   * certificates, `natsBus` of `godwit/nats` takes them. Default: one that never leaves this process.
+   */
+  readonly bus?: MessageBus | string | undefined;
   /** A pino logger, or anything like it. Default: none. */
   readonly logger?: Logger | undefined;
   /** Where Prometheus metrics are registered. Default: none are kept. */
@@ -167,6 +171,12 @@ function isVerification({ sampleRatio, seed, check, ...others }: Readonly<Record
     (check === undefined || isFunction(check) || isObject(check))
   );
 }
+
+/** What stands before an @ would be in error messages, and the client does not take it. */
+const natsServer = /^nats:\/\/[^\s/@,]+$/;
+
+/** The servers that the option `bus` names. */
+export const serversOf = (bus: string): string[] => bus.split(',').map((server) => server.trim());
 
 interface Rule {
   readonly holds: (value: unknown) => boolean;
@@ -240,7 +250,12 @@ const rules: { readonly [Name in keyof Required<StoreOptions>]: Rule } = {
   persistMigrationAuditEvents: rule(isBoolean, 'true or false'),
   migrationAuditLogMaxEntries: rule(isIntegerIn(1, 1_000_000), 'an integer from 1 to 1,000,000'),
   migrationAuditEventReporter: rule(isFunction, 'a function'),
-  bus: rule((value) => has(value, 'publish', 'subscribe', 'close'), 'a MessageBus'),
+  bus: rule(
+    (value) =>
+      has(value, 'publish', 'subscribe', 'close') ||
+      (typeof value === 'string' && serversOf(value).every((server) => natsServer.test(server))),
+    "a MessageBus, or 'nats://host:port' without credentials, several parted by commas",
+  ),
   logger: rule((value) => has(value, 'debug', 'info', 'warn', 'error'), 'a pino logger'),
   registry: rule((value) => has(value, 'getSingleMetric', 'registerMetric'), 'a prom-client Registry'),
   pool: rule((value) => has(value, 'run', 'close'), 'a pool made by createWorkerPool'),

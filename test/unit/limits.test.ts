@@ -24,6 +24,7 @@ const model = 'unit/limits/model.test.ts';
 const runtime = 'unit/limits/migration.test.ts';
 const duplicates = 'unit/limits/duplicates.test.ts';
 const verification = 'unit/limits/verification.test.ts';
+const cluster = 'unit/limits/cluster.test.ts';
 
 const sizes: Shown = [database, 'takes a key and a value of the full size, and refuses a byte more'];
 const nextChunk: Shown = [
@@ -164,6 +165,11 @@ const shownBy: Readonly<Record<string, readonly [at: Shown, past?: Shown]>> = {
     [migration, 'reads as many rows at once as it may, and one more with the next page'],
   ],
   'migration.statusEventMs': [[migration, 'are as far apart as they have to be, and no further']],
+
+  'cluster.pendingBytes': [
+    [cluster, 'is kept up to its bytes, and the message of one byte more is dropped and counted'],
+  ],
+  'cluster.drainMs': [[cluster, 'are waited for as long as they may take, and not a millisecond longer']],
 
   'pool.threads': [[runtime, 'takes as many threads as it may have, and one more is refused']],
   'pool.waitingTasks': [[runtime, 'lets as many tasks wait as may, and one more is refused']],
