@@ -8,7 +8,7 @@ import { backfill } from '../../src/migration/backfill-spec.ts';
 import type { MigrationEvent } from '../../src/migration/events.ts';
 import { reaches } from '../conformance/bus-suite.ts';
 import type { NatsServer } from '../rig/nats-server.ts';
-import { natsServerBinary, startNatsServer } from '../rig/nats-server.ts';
+import { natsServerBinary, startDeafServer, startNatsServer } from '../rig/nats-server.ts';
 import type { World } from '../rig/operators.ts';
 import { codeOf, createWorld, RegionV1, TownV1, TownV2, toV2, waitUntil } from '../rig/operators.ts';
 
@@ -169,7 +169,30 @@ describe.runIf(natsServerBinary !== undefined)('a bus on NATS', () => {
       await server.kill();
       await server.start('authorization { user: reader, password: secret }');
       await becomes(bus, 'connected');
+      // And so where he was there before.
+      await server.kill();
+      await server.start('authorization { user: somebody, password: else }');
+      const { failures } = bus.counts;
+      await waitUntil('it is refused several times', () => bus.counts.failures >= failures + 3);
+      await server.kill();
+      await server.start('authorization { user: reader, password: secret }');
+      await becomes(bus, 'connected');
     });
+  });
+
+  it('sends all that was published before it is closed', async () => {
+    const bus = open();
+    const outside = open();
+    await becomes(bus, 'connected');
+    await becomes(outside, 'connected');
+    let heard = 0;
+    outside.subscribe('a', () => (heard += 1));
+    await reaches(bus, outside);
+    const messages = 15;
+    for (let n = 0; n < messages; n += 1) bus.publish('a', Buffer.alloc(500_000));
+    await bus.close();
+    expect(bus.counts.dropped).toBe(0);
+    await waitUntil('all were heard', () => heard === messages);
   });
 
   it('leaves the connection of the application as it was', async () => {
@@ -321,5 +344,28 @@ describe.runIf(natsServerBinary !== undefined)('a bus on NATS', () => {
       );
       expect(heard['there']).toEqual(new Set());
     });
+  });
+});
+
+describe('a bus that is of no use', () => {
+  let world: World;
+  beforeEach(() => {
+    world = createWorld();
+  });
+  afterEach(() => world.close());
+
+  it.each(['is away', 'has stopped reading'])('holds up no migration where its server %s', async (how) => {
+    const server = await startDeafServer();
+    if (how === 'is away') await server.close();
+    const towns = 500;
+    await world.fill(towns);
+    const store = await world.open({
+      dataModelsById: { 1: TownV2 },
+      migrationHandler: backfill({ transform: toV2 }),
+      bus: `nats://${server.address}`,
+    });
+    expect(await store.model(TownV2).count()).toBe(towns);
+    await store.close();
+    await server.close();
   });
 });
