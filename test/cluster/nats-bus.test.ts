@@ -7,8 +7,9 @@ import { natsBus } from '../../src/cluster/nats-bus.ts';
 import { backfill } from '../../src/migration/backfill-spec.ts';
 import type { MigrationEvent } from '../../src/migration/events.ts';
 import { reaches } from '../conformance/bus-suite.ts';
+import { startDeafServer } from '../rig/deaf-nats-server.ts';
 import type { NatsServer } from '../rig/nats-server.ts';
-import { natsServerBinary, startDeafServer, startNatsServer } from '../rig/nats-server.ts';
+import { natsServerBinary, startNatsServer } from '../rig/nats-server.ts';
 import type { World } from '../rig/operators.ts';
 import { codeOf, createWorld, RegionV1, TownV1, TownV2, toV2, waitUntil } from '../rig/operators.ts';
 

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { natsBus } from '../../../src/cluster/nats-bus.ts';
 import { limits } from '../../../src/limits.ts';
-import type { DeafServer } from '../../rig/nats-server.ts';
-import { startDeafServer } from '../../rig/nats-server.ts';
+import type { DeafServer } from '../../rig/deaf-nats-server.ts';
+import { startDeafServer } from '../../rig/deaf-nats-server.ts';
 import { waitUntil } from '../../rig/operators.ts';
 import { createVirtualClock } from '../../rig/virtual-clock.ts';
 
