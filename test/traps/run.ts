@@ -18,7 +18,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { mutations } from './mutations.ts';
 import type { Killer, Replacement, Test } from './patch.ts';
@@ -114,7 +114,8 @@ async function runSimulation(
   copy: string,
   seeds: number,
 ): Promise<{ readonly wrong: string | undefined; readonly output: string }> {
-  const args = ['--import', 'tsx', 'test/traps/simulate-seeds.ts', String(seeds)];
+  const script = relative(top, fileURLToPath(new URL('simulate-seeds.ts', import.meta.url)));
+  const args = ['--import', 'tsx', script, String(seeds)];
   const { answer, output } = await runNode(copy, args, simulationTimeoutMs);
   const [line = ''] = answer.trim().split('\n').slice(-1);
   if (!line.startsWith('{')) return { wrong: undefined, output };
