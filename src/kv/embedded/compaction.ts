@@ -62,8 +62,8 @@ export function takeInCopy(tables: Tables, copy: Tables, directory: string): Roo
     renameSync(lockBefore, join(directory, lockFile));
     throw error;
   }
-  const { environment } = tables;
-  Object.assign(tables, copy);
+  const { environment, path } = tables;
+  Object.assign(tables, { ...copy, path });
   return environment;
 }
 

@@ -96,7 +96,14 @@ export class EmbeddedEngine implements Engine {
   }
 
   openLease(): ReadLease {
-    return this.#leases.open(() => new LmdbSnapshot(this.#tables));
+    return this.#leases.open(() => {
+      const snapshot = new LmdbSnapshot(this.#tables);
+      if (snapshot.version >= this.#durableThrough) return snapshot;
+      snapshot.release();
+      // Set back by a process that opened the files (realign.ts): whoever writes next sets it right.
+      writeExclusively(this.#tables, () => undefined).catch(() => undefined);
+      throw new KeyValueError(KeyValueErrorCode.processBehind);
+    });
   }
 
   commit(request: CommitRequest): Promise<Commit> {

@@ -5,11 +5,14 @@ import { StorageException } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { systemRandom } from '../../ports/random.ts';
 import type { Key } from '../engine/keys.ts';
+import { isSetBack, realign } from './realign.ts';
 import { copyOut } from './slab.ts';
 
 /** One LMDB environment with the engine's three tables. */
 export interface Tables {
   readonly environment: RootDatabase;
+  /** The directory of the files. */
+  readonly path: string;
   /** User keys to values. */
   readonly data: Database<Buffer, Key>;
   /** Commit version (8 bytes) to what the commit wrote. */
@@ -79,7 +82,7 @@ export async function openTables(path: string): Promise<Tables> {
     environment.readerCheck();
     const table = (name: string) =>
       environment.openDB<Buffer, Key>({ name, keyEncoder, encoder } as unknown as { name: string });
-    return { environment, data: table('data'), log: table('log'), meta: table('meta') };
+    return { environment, path, data: table('data'), log: table('log'), meta: table('meta') };
   } catch (error) {
     throw new StorageException(
       'ENGINE_DIRECTORY_INVALID',
@@ -93,13 +96,26 @@ export async function openTables(path: string): Promise<Tables> {
  * Runs `action` in the exclusive write transaction, which lmdb waits for off the main thread; resolves when it is on
  * the disk. Rejects with what LMDB says when the commit fails (a full disk): then nothing of it is there.
  */
-export async function writeExclusively<T>({ environment }: Tables, action: () => T): Promise<T> {
+export async function writeExclusively<T>(tables: Tables, action: () => T): Promise<T> {
+  // Ends: it goes round once for each process that opens the directory in just the wrong moment.
+  for (;;) {
+    const written = await writeUnlessSetBack(tables, action);
+    if (written !== undefined) return written.result;
+    await realign(tables.path);
+  }
+}
+
+/** Undefined: nothing was done, because what is written would take the place of what others have committed. */
+async function writeUnlessSetBack<T>(
+  { environment }: Tables,
+  action: () => T,
+): Promise<{ readonly result: T } | undefined> {
   const ignore = () => undefined;
   try {
     return await environment.transaction(() => {
       // lmdb makes a second promise for the batch of this turn; when a commit fails nobody else handles it.
       void environment.committed.then(ignore, ignore);
-      return action();
+      return isSetBack(environment) ? undefined : { result: action() };
     });
   } catch (error) {
     // The reason comes in a promise of its own.
