@@ -1,5 +1,5 @@
 import type { Mutation } from '../patch.ts';
-import { by, simulated } from '../patch.ts';
+import { by } from '../patch.ts';
 
 /** What a chunk reads, writes and counts. */
 export const chunkMutations: readonly Mutation[] = [
