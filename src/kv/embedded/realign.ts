@@ -26,6 +26,15 @@ const realignTimeoutMs = 10_000;
  * is wrong nobody writes, so nothing can come in between this time.
  */
 export function realign(path: string): Promise<void> {
+  const running = underWay.get(path) ?? openElsewhere(path).finally(() => underWay.delete(path));
+  underWay.set(path, running);
+  return running;
+}
+
+/** By directory: however many writes wait for it, one process is enough. */
+const underWay = new Map<string, Promise<void>>();
+
+function openElsewhere(path: string): Promise<void> {
   const lmdb = createRequire(import.meta.url).resolve('lmdb');
   return new Promise((resolve, reject) => {
     execFile(
