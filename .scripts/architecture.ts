@@ -21,6 +21,7 @@ const runtime = ['src/migration', 'src/cluster', 'src/telemetry', 'machines', ..
 export const layers: readonly Layer[] = [
   { path: 'src/errors.ts', mayImport: [] },
   { path: 'src/limits.ts', mayImport: [] },
+  { path: 'src/release.ts', mayImport: [] },
   { path: 'src/ports', mayImport: ['src/errors.ts', 'src/limits.ts'] },
   { path: 'src/kv', mayImport: ground },
   { path: 'src/model', mayImport: ground },
@@ -32,7 +33,9 @@ export const layers: readonly Layer[] = [
     mayImport: ['machines', 'src/cluster', 'src/telemetry', ...data],
     mayImportTypesOf: ['workers'],
   },
-  { path: 'src/store', mayImport: runtime },
+  { path: 'src/store', mayImport: ['src/release.ts', ...runtime] },
+  { path: 'src/remote', mayImport: ['src/cluster', ...ground], mayImportTypesOf: ['src/migration'] },
+  { path: 'src/nats.ts', mayImport: ['src/remote', 'src/cluster'], mayImportTypesOf: ['src/migration'] },
   { path: 'src/index.ts', mayImport: ['src/store', ...runtime] },
   { path: 'src/cli', mayImport: ['src/index.ts', 'src/store', ...runtime] },
   { path: 'machines', mayImport: [], mayImportTypesOf: ['src/migration', ...data] },

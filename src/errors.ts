@@ -92,6 +92,36 @@ export const errorCodes = {
     'Nobody answers on the message bus.',
     'See that the others run and that the bus is connected, then try again.',
   ),
+  REQUEST_ID_REUSED: request(
+    false,
+    'The id of an operator request was used for another one before.',
+    'Give each request an id of its own; only a repeat has the same.',
+  ),
+  CONTROL_INVALID: request(
+    false,
+    'A control request over the bus cannot be understood; nothing was changed.',
+    'Correct what the message names; docs/subjects.md has the format.',
+  ),
+  CONTROL_TOO_LARGE: request(
+    false,
+    'A control request over the bus is larger than 16 kB; nothing was changed.',
+    'Shorten the reason.',
+  ),
+  CONTROL_BUSY: request(
+    true,
+    'The node that was asked has too many control requests under way; nothing was changed.',
+    'Try again with the same requestId.',
+  ),
+  CONTROL_FAILED: request(
+    true,
+    'A control request could not be carried out in time; it may have been.',
+    'Try again with the same requestId: it is carried out once.',
+  ),
+  STORE_AMBIGUOUS: request(
+    false,
+    'Stores of several databases have this name on the bus.',
+    'Pass the databaseId of the one that is meant, or give each a storeName or subjectPrefix of its own.',
+  ),
   TIMEOUT: request(true, 'The call did not end within its time.', 'Try again, or allow more time.'),
   ABORTED: request(false, 'The signal that was passed was aborted.', 'Nothing: the caller asked for it.'),
 

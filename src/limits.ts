@@ -381,6 +381,12 @@ export const limits = {
       source: 'read at once: each may be as large as a record',
       beyond: 'read with the next page',
     },
+    keptAnswers: {
+      value: 128,
+      unit: 'entries',
+      source: 'to requests of operators with an id, of a model: a day of the busiest one',
+      beyond: 'the oldest is forgotten; its request would be carried out again',
+    },
     statusEventMs: {
       value: 100,
       unit: 'ms',
@@ -389,6 +395,43 @@ export const limits = {
     },
   },
   cluster: {
+    controlBytes: {
+      value: 16_000,
+      unit: 'bytes',
+      source: 'of a control request: a reason of 1,000 characters, whatever they are, four times over',
+      beyond: 'refused: `CONTROL_TOO_LARGE`',
+    },
+    controlsAtOnce: {
+      value: 32,
+      unit: 'tasks',
+      source: 'control requests that one store carries out side by side: more than people send',
+      beyond: 'refused: `CONTROL_BUSY`',
+    },
+    controlMs: {
+      value: 5_000,
+      unit: 'ms',
+      source: 'to carry out a control request: what comes about later would surprise whoever gave it up',
+      beyond: 'given up: `CONTROL_FAILED`',
+    },
+    operatorIdLength: {
+      value: 128,
+      unit: 'characters',
+      source: 'of a `requestId` and of `by`: a UUID, a mail address or a host name fit easily',
+      beyond: 'refused: `CONTROL_INVALID`, `OPTION_INVALID`',
+    },
+    followedSubjects: {
+      value: 10_000,
+      unit: 'entries',
+      source:
+        'subjects times sessions of which a follower remembers the number of the last message: some 2 MB',
+      beyond: 'the longest silent one is forgotten: a gap in it does not show',
+    },
+    namesakes: {
+      value: 16,
+      unit: 'entries',
+      source: 'other databases whose stores have the same name on the bus: one is a mistake already',
+      beyond: 'not remembered; requests that name no database are refused all the same',
+    },
     pendingBytes: {
       value: 8_000_000,
       unit: 'bytes',

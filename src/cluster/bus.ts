@@ -13,9 +13,9 @@ export interface MessageBus {
   /** Ends what this object opened. Twice is fine. */
   close(): Promise<void>;
 
-  readonly state?: BusState;
+  readonly state?: BusState | undefined;
   /** What was lost since it was made. */
-  readonly counts?: BusCounts;
+  readonly counts?: BusCounts | undefined;
   /** Calls back after each change of `state.type`. Answers what ends that. */
   onState?(listener: (state: BusState) => void): () => void;
   /**
@@ -29,12 +29,33 @@ export interface MessageBus {
    * counted, and the one who asked waits until its time is over: a refusal is an answer too.
    */
   respond?(subject: string, group: string, answer: BusAnswer): Subscription;
+  /** `respond`, under a name by which the tools of the bus find it. */
+  serve?(service: BusService): Subscription;
 }
 
 /** A bus that lacks nothing: what `localBus` and `natsBus` are. */
-export type WholeMessageBus = Required<MessageBus>;
+export type WholeMessageBus = {
+  readonly [Part in keyof MessageBus]-?: Exclude<MessageBus[Part], undefined>;
+};
 
-export type BusAnswer = (payload: Uint8Array, subject: string) => Uint8Array | Promise<Uint8Array>;
+/** Undefined: it was meant for somebody else, and this one stays silent. */
+export type BusAnswer = (
+  payload: Uint8Array,
+  subject: string,
+) => Uint8Array | undefined | Promise<Uint8Array | undefined>;
+
+export interface BusService {
+  /** [A-Za-z0-9_-]+ */
+  readonly name: string;
+  /** Semantic: `1.2.3`. */
+  readonly version: string;
+  readonly description: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly subject: string;
+  /** Of all who serve it under one name of a group exactly one is asked. [A-Za-z0-9_-]+ */
+  readonly group: string;
+  readonly answer: BusAnswer;
+}
 
 export interface BusRequestOptions {
   /** How long an answer is waited for, milliseconds, 1 or more. */

@@ -1,7 +1,7 @@
 import { systemClock } from '../ports/clock.ts';
 import type { Clock } from '../ports/clock.ts';
 import { askWithin, unanswered } from './ask.ts';
-import type { BusAnswer, WholeMessageBus } from './bus.ts';
+import type { BusAnswer, Subscription, WholeMessageBus } from './bus.ts';
 import { keepBusState, messageOf } from './bus-state.ts';
 import { isSubject, matcherOf } from './subject.ts';
 
@@ -61,9 +61,18 @@ export function localBus({ clock = systemClock }: { readonly clock?: Clock } = {
       for (const { answer } of asked) {
         Promise.resolve()
           .then(() => answer(payload, subject))
-          .then(resolve, (error: unknown) => keeper.failed('RESPONDER_THREW', messageOf(error)));
+          .then(
+            (reply) => reply !== undefined && resolve(reply),
+            (error: unknown) => keeper.failed('RESPONDER_THREW', messageOf(error)),
+          );
       }
     });
+  };
+
+  const respond = (subject: string, group: string, answer: BusAnswer): Subscription => {
+    const responder = { matches: matcherOf(subject), group, answer };
+    responders.add(responder);
+    return { unsubscribe: () => void responders.delete(responder) };
   };
 
   return {
@@ -88,11 +97,8 @@ export function localBus({ clock = systemClock }: { readonly clock?: Clock } = {
       return { unsubscribe: () => void receivers.delete(receiver) };
     },
     request: (subject, payload, options) => askWithin(clock, subject, options, () => ask(subject, payload)),
-    respond(subject, group, answer) {
-      const responder = { matches: matcherOf(subject), group, answer };
-      responders.add(responder);
-      return { unsubscribe: () => void responders.delete(responder) };
-    },
+    respond,
+    serve: ({ subject, group, answer }) => respond(subject, group, answer),
     close() {
       keeper.change('closed');
       receivers.clear();

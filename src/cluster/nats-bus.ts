@@ -1,19 +1,18 @@
-import type {
-  ConnectionOptions,
-  Msg,
-  NatsConnection,
-  NatsError,
-  Subscription as NatsSubscription,
-} from 'nats';
+import type { ConnectionOptions, NatsConnection, NatsError } from 'nats';
 import { limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import { systemClock } from '../ports/clock.ts';
 import { askWithin, unanswered } from './ask.ts';
-import type { BusLogger, Subscription, WholeMessageBus } from './bus.ts';
+import type { BusAnswer, BusLogger, BusService, Subscription, WholeMessageBus } from './bus.ts';
 import { keepBusState, messageOf } from './bus-state.ts';
 import { openNats } from './nats-connect.ts';
 import { createNatsOutlet } from './nats-outlet.ts';
+import type { Heard, LiveListener } from './nats-service.ts';
+import { openNatsService } from './nats-service.ts';
 import { isSubject, matcherOf } from './subject.ts';
+
+/** A connection of the package `nats`. */
+export type NatsClient = NatsConnection;
 
 /** The options of the client; or a connection of the application's own, which stays open and is never drained. */
 export type NatsBusOptions = (ConnectionOptions | { readonly connection: NatsConnection }) & {
@@ -25,8 +24,10 @@ export type NatsBusOptions = (ConnectionOptions | { readonly connection: NatsCon
 interface Listener {
   readonly subject: string;
   readonly queue?: string;
-  readonly hear: (message: Msg) => void;
-  live?: NatsSubscription;
+  /** It has a name that is told as long as the server allows it. */
+  readonly service?: BusService;
+  readonly hear: (message: Heard) => void;
+  live?: LiveListener;
 }
 
 /**
@@ -51,27 +52,39 @@ export function natsBus(
   let connection: NatsConnection | undefined;
 
   const listen = (listener: Listener) => {
-    const { subject, queue, hear } = listener;
+    const { subject, queue, service } = listener;
     // Without a connection it waits in the set for the next one.
     if (connection === undefined || connection.isClosed() || connection.isDraining()) return;
+    const hear = (message: Heard) => {
+      try {
+        listener.hear(message);
+      } catch (thrown) {
+        // Left to the client it would end the reading of the connection.
+        keeper.failed('RECEIVER_THREW', messageOf(thrown));
+      }
+    };
+    if (service !== undefined) {
+      const refused = (why: string) =>
+        keeper.failed('SERVICE_REFUSED', `${service.name} has no name: ${why}`);
+      listener.live = openNatsService(connection, service, { hear, refused });
+      return;
+    }
     listener.live = connection.subscribe(subject, {
       ...(queue === undefined ? {} : { queue }),
-      callback: (error: NatsError | null, message: Msg) => {
-        // The client tells of it in its news too.
-        if (error !== null) return;
-        try {
-          hear(message);
-        } catch (thrown) {
-          // Left to the client it would end the reading of the connection.
-          keeper.failed('RECEIVER_THREW', messageOf(thrown));
-        }
+      // The client tells of an error in its news too.
+      callback: (error: NatsError | null, message) => {
+        if (error === null) hear(message);
       },
     });
   };
 
   const connected = () => {
     // Those that were refused are asked for again: permissions may have changed.
-    for (const listener of listeners) if (listener.live?.isClosed() !== false) listen(listener);
+    for (const listener of listeners) {
+      if (listener.live?.isClosed() === false) continue;
+      listener.live?.unsubscribe();
+      listen(listener);
+    }
     outlet.open(connection);
     keeper.change('connected');
   };
@@ -150,6 +163,15 @@ export function natsBus(
     }
   };
 
+  const respondTo = (request: Heard, answer: BusAnswer) => {
+    // Published, not asked: there is nobody to answer.
+    if (request.reply === undefined || request.reply === '') return;
+    Promise.resolve()
+      .then(() => answer(request.data, request.subject))
+      .then((reply) => reply !== undefined && void request.respond(reply))
+      .catch((error: unknown) => keeper.failed('RESPONDER_THREW', messageOf(error)));
+  };
+
   let closed: Promise<void> | undefined;
   const end = async (): Promise<void> => {
     closing.abort();
@@ -177,20 +199,22 @@ export function natsBus(
       add({ subject, hear: (message) => receive(message.data, message.subject) }),
     request: (subject, payload, how) =>
       askWithin(clock, subject, how, () => ask(subject, payload, how.timeoutMs)),
-    respond(subject, group, answer) {
-      if (!isSubject(group)) throw new TypeError(`'${group}' is no name of a group.`);
-      const hear = (message: Msg) => {
-        // Published, not asked: there is nobody to answer.
-        if (message.reply === undefined || message.reply === '') return;
-        Promise.resolve()
-          .then(() => answer(message.data, message.subject))
-          .then((reply) => void message.respond(reply))
-          .catch((error: unknown) => keeper.failed('RESPONDER_THREW', messageOf(error)));
-      };
-      return add({ subject, queue: group, hear });
-    },
+    respond: (subject, group, answer) =>
+      add({ subject, queue: nameOf(group), hear: (request) => respondTo(request, answer) }),
+    serve: (service) =>
+      add({
+        subject: service.subject,
+        service: { ...service, group: nameOf(service.group) },
+        hear: (request) => respondTo(request, service.answer),
+      }),
     close: () => (closed ??= end()),
   };
+}
+
+/** Of a group. */
+function nameOf(group: string): string {
+  if (!isSubject(group)) throw new TypeError(`'${group}' is no name of a group.`);
+  return group;
 }
 
 const verbOf = (operation: string) => (operation === 'publish' ? 'publish to' : 'subscribe to');

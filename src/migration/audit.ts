@@ -83,6 +83,10 @@ export function persistAuditEvent(
   tx.atomicOp('add', keys.auditCount, integer(1));
 }
 
+/** Where an event lies in the order of all commits, as text that sorts: also of events that are not kept. */
+export const auditPosition = (versionstamp: Uint8Array, ordinal: number): string =>
+  Buffer.concat([versionstamp, Buffer.of(ordinal)]).toString('hex');
+
 /** Looked through after an unknown result. */
 const recentEvents = limits.store.searchedEvents.value;
 

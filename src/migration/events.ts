@@ -1,4 +1,3 @@
-import type { MessageBus } from '../cluster/bus.ts';
 import type { Transaction } from '../kv/kv.ts';
 import { limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -6,66 +5,78 @@ import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { MigrationMeters } from '../telemetry/meters.ts';
 import type { MigrationAuditEvent, MigrationAuditEventReporter } from './audit.ts';
-import { persistAuditEvent } from './audit.ts';
+import { auditPosition, persistAuditEvent } from './audit.ts';
 import type { MigrationMetrics } from './counters.ts';
 import type { MigrationStatus } from './status.ts';
 import { eitherOf } from './watch.ts';
 
-/** What `migrationEvents` yields and the bus carries. `seq` grows by one with each event of a store: a gap shows. */
-export type MigrationEvent =
-  | {
-      readonly type: 'status';
-      readonly seq: number;
-      readonly modelId: number;
-      readonly status: MigrationStatus;
-    }
-  | {
-      readonly type: 'audit';
-      readonly seq: number;
-      readonly modelId: number;
-      readonly event: MigrationAuditEvent;
-    }
-  | {
-      readonly type: 'metrics';
-      readonly seq: number;
-      readonly modelId: number;
-      readonly metrics: MigrationMetrics;
-    };
+/** What every event has. */
+interface EventHead<Type extends string> {
+  readonly type: Type;
+  /** One more with each event of a store, from 1: a gap shows. */
+  readonly seq: number;
+  readonly modelId: number;
+  /** Of the owner at that moment; 0 where there is none, and for what an operator asked for. */
+  readonly epoch: number;
+  /** Wall clock of the node when it told of it. */
+  readonly atMs: number;
+}
 
-type Unnumbered<E> = E extends MigrationEvent ? Omit<E, 'seq'> : never;
+export interface MigrationStatusEvent extends EventHead<'status'> {
+  /** Of the database when it was read: of two the greater one is newer, whichever node tells of it. */
+  readonly version: number;
+  readonly status: MigrationStatus;
+}
+
+export interface MigrationAuditEventNotice extends EventHead<'audit'> {
+  /** Orders the events of a model as they were committed, as text. Null where nobody knows when it was. */
+  readonly position: string | null;
+  readonly event: MigrationAuditEvent;
+}
+
+export interface MigrationMetricsEvent extends EventHead<'metrics'> {
+  /** As that of a status. */
+  readonly version: number;
+  readonly metrics: MigrationMetrics;
+}
+
+/** What `migrationEvents` yields, and the bus carries. */
+export type MigrationEvent = MigrationStatusEvent | MigrationAuditEventNotice | MigrationMetricsEvent;
+
+type Draft<E> = E extends MigrationEvent ? Omit<E, 'seq' | 'atMs'> : never;
 
 export interface MigrationEventHub {
   /** Sets the events in the transaction that makes them true, where they are to be kept. */
   persist(tx: Transaction, model: ConfiguredModel, events: readonly MigrationAuditEvent[]): void;
-  /** After that transaction's commit: reporter, subscribers, bus, trimming. Never throws. */
+  /** After that transaction's commit: reporter, subscribers, trimming. Never throws. */
   committed(model: ConfiguredModel, events: readonly MigrationAuditEvent[]): void;
-  /** Something about the model changed: its status is read and published, at most ten times a second. */
+  /** Something about the model changed: its status is read and told, at most ten times a second. */
   changed(model: ConfiguredModel): void;
-  /** Those who listen have missed something: the present status of each of these is published. */
-  republish(models: readonly ConfiguredModel[]): void;
   /** @param ended called behind the last event, or at once when the hub is closed */
   subscribe(receive: (event: MigrationEvent) => void, ended?: () => void): () => void;
-  /** How often reporter, trimming, reading or publishing failed. */
+  /** How often reporter, trimming, reading or a subscriber failed. */
   readonly failures: number;
   /**
-   * Publishes the last state of what changed, then ends. A database that does not answer is waited for no longer than
-   * that, in milliseconds; default 10,000.
+   * Tells the last state of what changed, then ends. A database that does not answer is waited for no longer than that, in
+   * milliseconds; default 10,000.
    */
   close(timeoutMs?: number): Promise<void>;
 }
 
+/** Read in one transaction. */
+export interface ReadModel {
+  readonly version: number;
+  readonly status: MigrationStatus;
+  readonly metrics: MigrationMetrics;
+}
+
 export interface MigrationEventHubOptions {
   readonly clock: Clock;
-  readonly bus: MessageBus;
-  /** `<prefix>.<store>` */
-  readonly subject: string;
   readonly persisted: boolean;
   readonly reporter: MigrationAuditEventReporter;
   readonly logger: Logger;
   readonly meters: MigrationMeters;
-  readonly readModel: (
-    model: ConfiguredModel,
-  ) => Promise<{ readonly status: MigrationStatus; readonly metrics: MigrationMetrics }>;
+  readonly readModel: (model: ConfiguredModel) => Promise<ReadModel>;
   readonly trim: (model: ConfiguredModel) => Promise<void>;
 }
 
@@ -75,12 +86,16 @@ const defaultCloseMs = 10_000;
 const statusIntervalMs = limits.migration.statusEventMs.value;
 
 export function createMigrationEventHub(options: MigrationEventHubOptions): MigrationEventHub {
-  const { clock, bus, subject, persisted, reporter, logger } = options;
+  const { clock, persisted, reporter, logger } = options;
   const receivers = new Map<(event: MigrationEvent) => void, (() => void) | undefined>();
   let isOver = false;
   /** Models whose status is to be read, each with the timer or the reading under way. */
   const due = new Map<number, { timer: unknown; again: boolean; model: ConfiguredModel }>();
   const working = new Set<Promise<void>>();
+  /** Where each audit event will be, once its transaction has committed. */
+  const positions = new WeakMap<MigrationAuditEvent, Promise<string | null>>();
+  /** Audit events are told in the order of their commits here, whichever position is known first. */
+  let told = Promise.resolve();
   let seq = 0;
   let failures = 0;
   let closed = false;
@@ -91,21 +106,15 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
     logger.warn({ err: error }, what);
   };
 
-  const emit = (unnumbered: Unnumbered<MigrationEvent>) => {
+  const emit = (draft: Draft<MigrationEvent>) => {
     seq += 1;
-    const event = { ...unnumbered, seq } as MigrationEvent;
+    const event = { ...draft, seq, atMs: clock.wallMs() } as MigrationEvent;
     for (const receive of receivers.keys()) {
       try {
         receive(event);
       } catch (error) {
         swallow('a subscriber to migration events threw', error);
       }
-    }
-    try {
-      const payload = Buffer.from(JSON.stringify({ v: 1, ...event }));
-      bus.publish(`${subject}.${event.type}.${event.modelId}`, payload);
-    } catch (error) {
-      swallow('a migration event could not be published', error);
     }
   };
 
@@ -116,10 +125,11 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
 
   const publish = async (model: ConfiguredModel): Promise<void> => {
     try {
-      const { status, metrics } = await options.readModel(model);
+      const { version, status, metrics } = await options.readModel(model);
       options.meters.progressed(model.name, status.state, status.progress.fraction);
-      emit({ type: 'status', modelId: model.id, status });
-      emit({ type: 'metrics', modelId: model.id, metrics });
+      const epoch = status.owner?.epoch ?? 0;
+      emit({ type: 'status', modelId: model.id, epoch, version, status });
+      emit({ type: 'metrics', modelId: model.id, epoch, version, metrics });
     } catch (error) {
       swallow('the status of a model could not be read', error);
     }
@@ -150,6 +160,18 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
 
   return {
     persist(tx, { keys }, events) {
+      if (events.length === 0) return;
+      const stamp = tx.getVersionstamp();
+      for (const [ordinal, event] of events.entries()) {
+        positions.set(
+          event,
+          stamp.then(
+            (bytes) => auditPosition(bytes, ordinal),
+            // It may have committed in an attempt of which nobody knew how it ended.
+            () => null,
+          ),
+        );
+      }
       if (!persisted) return;
       try {
         events.forEach((event, ordinal) => persistAuditEvent(tx, keys, event, ordinal));
@@ -165,7 +187,12 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
         } catch (error) {
           swallow('migrationAuditEventReporter threw', error);
         }
-        emit({ type: 'audit', modelId: model.id, event });
+        const tell = async () => {
+          const position = (await positions.get(event)) ?? null;
+          emit({ type: 'audit', modelId: model.id, epoch: event.epoch, position, event });
+        };
+        told = told.then(tell);
+        track(told);
       }
       if (persisted && events.length > 0) {
         track(
@@ -179,9 +206,6 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
       const entry = due.get(model.id);
       if (entry === undefined) schedule(model);
       else entry.again = true;
-    },
-    republish(models) {
-      for (const model of models) this.changed(model);
     },
     subscribe(receive, ended) {
       if (isOver) ended?.();

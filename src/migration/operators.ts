@@ -1,9 +1,11 @@
-import { MigrationException } from '../errors.ts';
+import { MigrationException, RequestException } from '../errors.ts';
 import type { Transaction } from '../kv/kv.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import { readFence, writeFence } from '../records/fence.ts';
 import { addGarbage } from '../records/garbage.ts';
 import { renewBuildingIndexes } from '../records/publish.ts';
+import type { AnsweredRequest, ToldRequest } from './answered-requests.ts';
+import { keepAnswer, readAnswer } from './answered-requests.ts';
 import type { MigrationAuditEvent } from './audit.ts';
 import type { CountedAdditions } from './counters.ts';
 import type { Intent } from './intent.ts';
@@ -23,7 +25,16 @@ import { auditEvent, obey, recordInTransaction, reopenIfUntouched } from './tran
 export interface OperatorCall {
   readonly by: string;
   readonly reason: string;
+  /** Carried out once, however often it comes: what was answered is kept, the latest 128 of each model. */
+  readonly requestId?: string | undefined;
+  /** Gives up where the database does not answer; what was sent may be carried out all the same. */
+  readonly signal?: AbortSignal | undefined;
 }
+
+export type OperatorAnswer =
+  | AnsweredRequest
+  /** The id was used for another request. */
+  | { readonly accepted: false; readonly code: 'REQUEST_ID_REUSED' };
 
 /**
  * What operators want, written to the database, from any node, whether or not the owner lives (protocol 11). Where
@@ -31,6 +42,7 @@ export interface OperatorCall {
  * next boundary.
  *
  * @throws MigrationException MIGRATION_NOT_PENDING
+ * @throws RequestException REQUEST_ID_REUSED
  */
 export function pauseMigration(
   runtime: MigrationRuntime,
@@ -57,6 +69,17 @@ export function resumeMigration(
   return operate(runtime, model, call, 'run');
 }
 
+async function operate(
+  runtime: MigrationRuntime,
+  model: ConfiguredModel,
+  call: OperatorCall,
+  want: Intent['want'],
+): Promise<MigrationStatus> {
+  const answer = await answerOperator(runtime, model, want, call);
+  if (answer.accepted) return answer.status;
+  throw answer.code === 'REQUEST_ID_REUSED' ? idReused(call.requestId) : notPending(model);
+}
+
 interface Operation {
   readonly intent: Intent;
   readonly state: MigrationState | undefined;
@@ -66,19 +89,34 @@ interface Operation {
   readonly failedHere: boolean;
 }
 
-async function operate(
+/** The same with a refusal as an answer. */
+export async function answerOperator(
   runtime: MigrationRuntime,
   model: ConfiguredModel,
-  call: OperatorCall,
   want: Intent['want'],
-): Promise<MigrationStatus> {
+  { by, reason, requestId, signal }: OperatorCall,
+): Promise<OperatorAnswer> {
   const { keys } = model;
   const id = runtime.random.id();
   // What failed in this process alone has no state in the database: only a word from the operator wakes it.
   const isTroubled = runtime.migrations.get(model.id)?.trouble !== undefined;
   const reader = want === 'run' ? untroubled(runtime, model) : runtime;
   let events: readonly MigrationAuditEvent[] = [];
-  const status = await runtime.database.transact(async (tx) => {
+  const body = async (tx: Transaction): Promise<OperatorAnswer> => {
+    const known = requestId === undefined ? undefined : await readAnswer(tx, keys, requestId);
+    if (known !== undefined) {
+      if (!tx.afterUnknownResult) events = [];
+      return known.want === want ? known : { accepted: false, code: 'REQUEST_ID_REUSED' };
+    }
+    const answered = async (
+      told: ToldRequest,
+      through: Parameters<typeof readStatusIn>[1] = reader,
+    ): Promise<AnsweredRequest> => {
+      const status = await readStatusIn(tx, through, model);
+      const answer = { ...told, want, revision: status.intentRevision, status };
+      if (requestId !== undefined) await keepAnswer(tx, keys, requestId, answer);
+      return answer;
+    };
     const [stored, storedState, before, owner] = await Promise.all([
       readStoredModel(tx, keys),
       readState(tx, keys),
@@ -86,22 +124,22 @@ async function operate(
       readOwner(tx, keys),
     ]);
     // Applied in an attempt of which nobody knew how it ended.
-    if (before?.id === id) return readStatusIn(tx, reader, model);
+    if (before?.id === id) return answered({ accepted: true });
     events = [];
     const plan = planModel(stored, model);
     const migrationId = targetOf(plan, storedState);
-    if (migrationId === null) throw notPending(model);
+    if (migrationId === null) return answered({ accepted: false, code: 'MIGRATION_NOT_PENDING' }, runtime);
     const state = storedState?.migrationId === migrationId ? storedState : undefined;
     const current = before?.migrationId === migrationId ? before.want : 'run';
     if (isSettled(state, want, current) && !(want === 'run' && isTroubled)) {
-      return readStatusIn(tx, runtime, model);
+      return answered({ accepted: true }, runtime);
     }
     const intent = writeIntent(tx, keys, {
       migrationId,
       id,
       want,
-      by: call.by,
-      reason: call.reason,
+      by,
+      reason,
       revision: (before?.revision ?? state?.intentRevision ?? 0) + 1,
       atMs: runtime.clock.wallMs(),
     });
@@ -115,21 +153,23 @@ async function operate(
       want === 'run'
         ? resume(tx, runtime, model, operation)
         : await acknowledge(tx, runtime, model, operation, plan);
-    return readStatusIn(tx, reader, model);
-  });
+    return answered({ accepted: true });
+  };
+  const answer = await runtime.database.transact(body, { signal });
+  if (!answer.accepted) return answer;
   if (want === 'run') forgetTrouble(runtime, model);
   runtime.events.committed(model, events);
-  return status;
+  return answer;
 }
 
 /** As this process will see the model once the operator's word is written. */
 function untroubled(
-  { clock, migrations }: MigrationRuntime,
+  { clock, migrations, busState }: MigrationRuntime,
   { id }: ConfiguredModel,
-): Pick<MigrationRuntime, 'clock' | 'migrations'> {
+): Pick<MigrationRuntime, 'clock' | 'migrations' | 'busState'> {
   const local = migrations.get(id);
-  if (local === undefined) return { clock, migrations };
-  return { clock, migrations: new Map([[id, { ...local, trouble: undefined }]]) };
+  if (local === undefined) return { clock, migrations, busState };
+  return { clock, busState, migrations: new Map([[id, { ...local, trouble: undefined }]]) };
 }
 
 /** Whoever asks from now on is told how it goes on, not how it went before. */
@@ -315,6 +355,14 @@ async function discard(
       ? [...new Set([...fence.mixedKeySpaces, targetKeySpace])]
       : fence.mixedKeySpaces,
   });
+}
+
+function idReused(requestId: string | undefined): RequestException {
+  return new RequestException(
+    'REQUEST_ID_REUSED',
+    `The request ${requestId ?? ''} was another one: each needs an id of its own.`,
+    { details: { requestId: requestId ?? null } },
+  );
 }
 
 function notPending(model: ConfiguredModel): MigrationException {

@@ -22,7 +22,7 @@ export function readStatus(runtime: MigrationRuntime, model: ConfiguredModel): P
 
 export async function readStatusIn(
   tx: Transaction,
-  { migrations, clock }: Pick<MigrationRuntime, 'migrations' | 'clock'>,
+  { migrations, clock, busState }: Pick<MigrationRuntime, 'migrations' | 'clock' | 'busState'>,
   model: ConfiguredModel,
 ): Promise<MigrationStatus> {
   const { keys } = model;
@@ -56,6 +56,7 @@ export async function readStatusIn(
     localReason: await readLocalReason(tx, migrations, model.id),
     localError: local?.trouble,
     nowMs: clock.wallMs(),
+    bus: busState(),
   });
 }
 
@@ -72,6 +73,7 @@ interface Found {
   readonly localReason: MigrationReason | undefined;
   readonly localError: MigrationError | undefined;
   readonly nowMs: number;
+  readonly bus: MigrationStatus['bus'];
 }
 
 /** A persisted state that is left from another plan says nothing about this one. */
@@ -115,6 +117,7 @@ function describe(found: Found): MigrationStatus {
     progress,
     owner: owner === undefined ? null : { nodeId: owner.nodeId, epoch: owner.epoch },
     intentRevision: intent?.revision ?? state?.intentRevision ?? 0,
+    bus: found.bus,
   };
 }
 

@@ -2,6 +2,7 @@ import type { KeyValueDatabase } from '../kv/kv.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Random } from '../ports/random.ts';
 import type { TransformAnswer, TransformTask } from '../../workers/transform.ts';
+import type { BusState } from '../cluster/bus.ts';
 import type { WorkerPool } from '../ports/pool.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { StoreKeys } from '../records/keys.ts';
@@ -29,6 +30,8 @@ export interface MigrationRuntime {
   readonly pool: TransformPool;
   readonly lease: MigrationLease;
   readonly events: MigrationEventHub;
+  /** Null for a bus that does not tell. */
+  readonly busState: () => BusState | null;
   readonly logger: Logger;
   readonly meters: MigrationMeters;
   /** Whether this process owns migrations, or waits for others that do. */

@@ -1,3 +1,4 @@
+import type { BusState } from '../cluster/bus.ts';
 import type { MigrationError, MigrationPhase } from './state.ts';
 
 /** Where a model stands. A closed set. */
@@ -50,4 +51,6 @@ export interface MigrationStatus {
   readonly owner: { readonly nodeId: string; readonly epoch: number } | null;
   /** Of the operator's last word on this migration; 0 when there was none. */
   readonly intentRevision: number;
+  /** Of the process that answers: whether others hear of it. Null for a bus that does not tell. */
+  readonly bus: BusState | null;
 }

@@ -17,6 +17,8 @@ import { encodeTuple } from './tuple.ts';
  * | `(1, model, 'garbage')` | prefixes to sweep: replaced indexes, left key spaces |
  * | `(1, model, 'range', pass, n)` | one range of a pass: begin, end, cursor, claim, counts |
  * | `(1, model, 'counter', name)` | one counter of `migrationMetrics`, 8 bytes little-endian |
+ * | `(1, model, 'answer', requestId)` | what an operator's request was answered, for when it comes again |
+ * | `(1, model, 'answerNumber', n)` | whose the nth answer was: the oldest are forgotten |
  * | `(1, model, 'auditCount')` | how many audit events are kept, 8 bytes little-endian |
  * | `(2, model, keySpace) + key` | a record |
  * | `(3, model, indexId) + values (+ key)` | an index entry |
@@ -52,6 +54,9 @@ export interface ModelKeys {
   definition(schemaId: number): Buffer;
   readonly counters: Buffer;
   counter(name: string): Buffer;
+  answer(requestId: string): Buffer;
+  readonly answerNumbers: Buffer;
+  answerNumber(number: number): Buffer;
   ranges(pass?: PassName): Buffer;
   range(pass: PassName, number: number): Buffer;
   records(keySpace: number): Buffer;
@@ -102,6 +107,9 @@ export function createStoreKeys(subspace: Subspace): StoreKeys {
         definition: (schemaId) => meta('definition', schemaId),
         counters: meta('counter'),
         counter: (name) => meta('counter', name),
+        answer: (requestId) => meta('answer', requestId),
+        answerNumbers: meta('answerNumber'),
+        answerNumber: (number) => meta('answerNumber', number),
         ranges: (pass) => (pass === undefined ? meta('range') : meta('range', pass)),
         range: (pass, number) => meta('range', pass, number),
         records: (keySpace) => under(area.records, modelId, keySpace),

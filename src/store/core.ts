@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import type { MessageBus } from '../cluster/bus.ts';
 import { localBus } from '../cluster/local-bus.ts';
 import { natsBus } from '../cluster/nats-bus.ts';
+import { shelter } from '../cluster/shelter.ts';
 import { ModelException, RequestException } from '../errors.ts';
 import type { KeyValueDatabase } from '../kv/kv.ts';
 import { auditLine, trimAuditEvents } from '../migration/audit.ts';
@@ -29,7 +30,9 @@ import type { StoreKeys } from '../records/keys.ts';
 import { sweepGarbage } from '../records/garbage.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { createSilentLogger } from '../telemetry/logger.ts';
+import type { MigrationMeters } from '../telemetry/meters.ts';
 import { createMigrationMeters, silentMeters } from '../telemetry/meters.ts';
+import type { BusLink } from './bus-link.ts';
 import type { Gate } from './gate.ts';
 import { createGate } from './gate.ts';
 import type { CheckedOptions } from './options.ts';
@@ -66,6 +69,8 @@ export interface StoreCore {
   readonly findModel: (definition: AnyModel) => ConfiguredModel;
   /** @throws ModelException MODEL_UNKNOWN */
   readonly modelById: (modelId: number) => ConfiguredModel;
+  /** By id or name. @throws ModelException MODEL_UNKNOWN */
+  readonly modelBy: (idOrName: number | string) => ConfiguredModel;
   readonly assertOpen: () => void;
   /** The handlers that lead a model from a stored version to one of its definitions. */
   readonly handlersFor: (
@@ -78,6 +83,9 @@ export interface StoreCore {
   /** Clears in the background what publications left behind. */
   sweep(model: ConfiguredModel): void;
   readonly inspect: Inspector | undefined;
+  readonly bus: MessageBus;
+  /** Once the store knows its database. */
+  link: BusLink | undefined;
   node: MigrationNode | undefined;
   readiness: ReadinessKeeper | undefined;
   close(timeoutMs: number): Promise<void>;
@@ -109,7 +117,7 @@ export function createCore(parts: CoreParts): StoreCore {
     options.registry === undefined
       ? silentMeters
       : createMigrationMeters(options.registry, options.storeName);
-  const { bus, isOwnBus } = openBus(options, clock, logger);
+  const { bus, isOwnBus } = openBus(options, clock, logger, meters);
   const closing = new AbortController();
   const stopping = new AbortController();
   const migrations = new Map<number, ModelMigration>();
@@ -121,8 +129,6 @@ export function createCore(parts: CoreParts): StoreCore {
 
   const hub = createMigrationEventHub({
     clock,
-    bus,
-    subject: `godwit.${options.storeName}`,
     persisted: options.persistMigrationAuditEvents,
     reporter:
       options.migrationAuditEventReporter ??
@@ -134,6 +140,7 @@ export function createCore(parts: CoreParts): StoreCore {
     meters,
     readModel: (model) =>
       database.transact(async (tx) => ({
+        version: Number(await tx.getReadVersion()),
         status: await readStatusIn(tx, runtime, model),
         metrics: await readMetrics(tx, model.keys),
       })),
@@ -145,9 +152,6 @@ export function createCore(parts: CoreParts): StoreCore {
     if (event.type !== 'audit' || event.event.type !== 'Completed' || model === undefined) return;
     void core.readiness?.refresh().catch(() => undefined);
     core.sweep(model);
-  });
-  const ignoreBus = bus.onState?.(({ type }) => {
-    if (type === 'connected') hub.republish(models);
   });
 
   const gate = createGate({
@@ -165,6 +169,12 @@ export function createCore(parts: CoreParts): StoreCore {
     if (model === undefined) throw unknownModel(definition.name, models);
     return model;
   };
+  const modelBy = (idOrName: number | string): ConfiguredModel => {
+    const model =
+      typeof idOrName === 'number' ? byId.get(idOrName) : models.find(({ name }) => name === idOrName);
+    if (model === undefined) throw unknownModel(idOrName, models);
+    return model;
+  };
   const runtime: MigrationRuntime = {
     database,
     keys,
@@ -173,6 +183,7 @@ export function createCore(parts: CoreParts): StoreCore {
     pool,
     lease: createLease(parts, session),
     events: hub,
+    busState: () => bus.state ?? null,
     logger,
     meters,
     role: options.migrationRole,
@@ -194,9 +205,10 @@ export function createCore(parts: CoreParts): StoreCore {
   const end = async (timeoutMs: number) => {
     closing.abort();
     stopping.abort();
+    core.link?.endControl();
     await within(clock, timeoutMs, [core.node?.stop() ?? Promise.resolve(), ...sweeping]);
-    ignoreBus?.();
     await hub.close(timeoutMs);
+    core.link?.end();
     await ownPool?.release();
     if (isOwnBus) await bus.close();
     process.sessions.delete(session);
@@ -215,11 +227,8 @@ export function createCore(parts: CoreParts): StoreCore {
     closing,
     stopping,
     findModel,
-    modelById(modelId) {
-      const model = byId.get(modelId);
-      if (model === undefined) throw unknownModel(modelId, models);
-      return model;
-    },
+    modelById: modelBy,
+    modelBy,
     assertOpen,
     handlersFor: parts.handlersFor,
     backfillFrom: parts.backfillFrom,
@@ -232,6 +241,8 @@ export function createCore(parts: CoreParts): StoreCore {
       void swept.finally(() => sweeping.delete(swept));
     },
     inspect: ports.inspect,
+    bus,
+    link: undefined,
     node: undefined,
     readiness: undefined,
     close: (timeoutMs) => (closed ??= end(timeoutMs)),
@@ -240,8 +251,14 @@ export function createCore(parts: CoreParts): StoreCore {
 }
 
 /** One that is made here is closed with the store. */
-function openBus({ bus: given }: CheckedOptions, clock: Clock, logger: Logger) {
-  if (typeof given === 'object') return { bus: given, isOwnBus: false };
+function openBus({ bus: given }: CheckedOptions, clock: Clock, logger: Logger, meters: MigrationMeters) {
+  if (typeof given === 'object') {
+    const failed = (error: unknown) => {
+      meters.swallowed();
+      logger.warn({ err: error }, 'the message bus of the application threw');
+    };
+    return { bus: shelter(given, failed), isOwnBus: false };
+  }
   const bus: MessageBus =
     given === undefined ? localBus({ clock }) : natsBus({ servers: serversOf(given), logger }, { clock });
   return { bus, isOwnBus: true };

@@ -1,3 +1,4 @@
+import { createFeed } from '../cluster/feed.ts';
 import { limits } from '../limits.ts';
 import type { MigrationEvent, MigrationEventHub } from '../migration/events.ts';
 
@@ -12,41 +13,20 @@ export function streamEvents(
   hub: Pick<MigrationEventHub, 'subscribe'>,
   signal: AbortSignal | undefined,
 ): AsyncIterable<MigrationEvent> {
-  const waiting: MigrationEvent[] = [];
-  let isOver = false;
-  let wake: (() => void) | undefined;
   let unsubscribe: (() => void) | undefined;
-  const stop = () => {
-    isOver = true;
-    unsubscribe?.();
-    signal?.removeEventListener('abort', stop);
-    wake?.();
-  };
-  const receive = (event: MigrationEvent) => {
-    waiting.push(event);
-    if (waiting.length > maxWaitingEvents) waiting.shift();
-    wake?.();
-  };
-  const read = async function* (): AsyncGenerator<MigrationEvent, void, undefined> {
-    try {
-      for (;;) {
-        const event = waiting.shift();
-        if (event !== undefined) yield event;
-        else if (isOver) return;
-        else {
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-        }
-      }
-    } finally {
-      stop();
-    }
-  };
-  if (signal?.aborted === true) isOver = true;
+  const feed = createFeed<MigrationEvent>({
+    max: maxWaitingEvents,
+    makeRoom: (waiting) => void waiting.shift(),
+    onEnd() {
+      unsubscribe?.();
+      signal?.removeEventListener('abort', stop);
+    },
+  });
+  const stop = () => feed.end();
+  if (signal?.aborted === true) stop();
   else {
     signal?.addEventListener('abort', stop, { once: true });
-    unsubscribe = hub.subscribe(receive, stop);
+    unsubscribe = hub.subscribe((event) => feed.push(event), stop);
   }
-  return read();
+  return feed;
 }

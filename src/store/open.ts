@@ -18,6 +18,7 @@ import { createStoreKeys } from '../records/keys.ts';
 import { createStoredForms } from '../records/stored-forms.ts';
 import { ensureStoreRow, readStoreRow } from '../records/store-row.ts';
 import { haltedError } from './await-migration.ts';
+import { linkBus } from './bus-link.ts';
 import type { CoreParts, Ports, StoreCore } from './core.ts';
 import { createCore } from './core.ts';
 import { createHandlerLookup } from './model-handlers.ts';
@@ -113,7 +114,10 @@ async function run(core: StoreCore, database: KeyValueDatabase): Promise<void> {
   });
   await refuseBeforeWriting(core, surveyed);
 
-  await database.transact((tx) => ensureStoreRow(tx, keys, random, core.options.fenceCache));
+  const { databaseId } = await database.transact((tx) =>
+    ensureStoreRow(tx, keys, random, core.options.fenceCache),
+  );
+  core.link = linkBus(core, core.bus, databaseId);
   const all = await publishCompatible(core, surveyed);
   const pending = core.order.order.flatMap(({ id }) =>
     all.filter(({ model, plan }) => model.id === id && plan.type !== 'none' && plan.type !== 'publish'),

@@ -141,6 +141,8 @@ export interface StoreOptions<Models extends AnyModels = AnyModels> {
    * certificates, `natsBus` of `godwit/nats` takes them. Default: one that never leaves this process.
    */
   readonly bus?: MessageBus | string | undefined;
+  /** What all subjects on the bus begin with: tokens of A-Z, a-z, 0-9, _ and -, parted by dots. Default `godwit`. */
+  readonly subjectPrefix?: string | undefined;
   /** A pino logger, or anything like it. Default: none. */
   readonly logger?: Logger | undefined;
   /** Where Prometheus metrics are registered. Default: none are kept. */
@@ -256,6 +258,10 @@ const rules: { readonly [Name in keyof Required<StoreOptions>]: Rule } = {
       (typeof value === 'string' && serversOf(value).every((server) => natsServer.test(server))),
     "a MessageBus, or 'nats://host:port' without credentials, several parted by commas",
   ),
+  subjectPrefix: rule(
+    (value) => typeof value === 'string' && value.length <= 64 && /^[\w-]+(?:\.[\w-]+)*$/.test(value),
+    'up to 64 of the characters A-Z, a-z, 0-9, _ and -, in tokens parted by dots',
+  ),
   logger: rule((value) => has(value, 'debug', 'info', 'warn', 'error'), 'a pino logger'),
   registry: rule((value) => has(value, 'getSingleMetric', 'registerMetric'), 'a prom-client Registry'),
   pool: rule((value) => has(value, 'run', 'close'), 'a pool made by createWorkerPool'),
@@ -274,6 +280,7 @@ const requiredOptions: readonly (keyof StoreOptions)[] = ['database', 'subspace'
 /** Options with their defaults, where those are numbers or flags. */
 export interface CheckedOptions extends StoreOptions {
   readonly storeName: string;
+  readonly subjectPrefix: string;
   readonly composeMigrationSteps: boolean;
   readonly migrationRetryPolicy: RetryPolicy;
   readonly continueMigrationsInBackground: boolean;
@@ -308,6 +315,7 @@ export function checkOptions(options: StoreOptions): CheckedOptions {
   return {
     ...options,
     storeName,
+    subjectPrefix: options.subjectPrefix ?? 'godwit',
     composeMigrationSteps: options.composeMigrationSteps ?? true,
     migrationRetryPolicy: options.migrationRetryPolicy ?? {},
     continueMigrationsInBackground: options.continueMigrationsInBackground ?? false,

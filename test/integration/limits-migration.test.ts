@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { localBus } from '../../src/cluster/local-bus.ts';
 import { limits } from '../../src/limits.ts';
 import type { KeyValueDatabase } from '../../src/kv/kv.ts';
 import { backfill } from '../../src/migration/backfill-spec.ts';
@@ -184,8 +183,6 @@ describe('the status events of a model', () => {
     const clock = createVirtualClock();
     const hub = createMigrationEventHub({
       clock,
-      bus: localBus(),
-      subject: 'test',
       persisted: false,
       reporter: () => undefined,
       logger: createSilentLogger(),
