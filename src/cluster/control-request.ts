@@ -22,7 +22,7 @@ export interface ControlBody {
   readonly databaseId?: string | undefined;
 }
 
-export interface ControlRequest extends Omit<ControlBody, 'v' | 'model'> {
+export interface ControlRequest extends Omit<ControlBody, 'model'> {
   readonly verb: ControlVerb;
   /** By id or name; undefined: which models there are. */
   readonly model: number | string | undefined;
@@ -60,7 +60,7 @@ export function parseControlRequest(control: string, subject: string, payload: U
       details: { bytes: payload.byteLength, maxBytes },
     });
   }
-  const { v: _, model: name, ...body } = parseBody(payload);
+  const { model: name, ...body } = parseBody(payload);
   const [about = '', verb = '', ...more] = subject.slice(control.length + 1).split('.');
   if (more.length > 0 || !isVerb(verb)) {
     throw invalid(`the subject must end in <model id>, byName or all, and one of ${controlVerbs.join(', ')}`);

@@ -1,10 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { localBus } from '../../src/cluster/local-bus.ts';
 import { backfill } from '../../src/migration/backfill-spec.ts';
+import type { MigrationMessage } from '../../src/migration/event-messages.ts';
 import type { MigrationEvent } from '../../src/migration/events.ts';
 import type { Barrier, World } from '../rig/operators.ts';
 import { createBarrier, createWorld, heldHandler, TownV2, toV2, waitUntil } from '../rig/operators.ts';
+import { malformed } from '../rig/subject-schemas.ts';
 
+const textOf = (payload: Uint8Array) => Buffer.from(payload).toString();
 const towns = 350;
 const background = { migrationStartupBudgetMs: 0, continueMigrationsInBackground: true } as const;
 const moves = { dataModelsById: { 1: TownV2 }, migrationHandler: backfill({ transform: toV2 }) } as const;
@@ -120,26 +123,37 @@ describe('migrationEvents', () => {
   });
 });
 
-it('the bus carries the same events as JSON, under subjects of their type and model', async () => {
+it('the bus carries the same events as JSON, under subjects of their type and model, each counted by itself', async () => {
   const bus = localBus();
-  const received: { subject: string; event: MigrationEvent }[] = [];
+  const received: { subject: string; message: MigrationMessage }[] = [];
+  const problems: (string | undefined)[] = [];
   bus.subscribe('godwit.geo.>', (payload, subject) => {
-    received.push({ subject, event: JSON.parse(Buffer.from(payload).toString()) as MigrationEvent });
+    problems.push(malformed(subject, payload));
+    if (subject !== 'godwit.geo.node')
+      received.push({ subject, message: JSON.parse(textOf(payload)) as MigrationMessage });
   });
   const store = await openHeld({ bus, storeName: 'geo' });
-  received.length = 0;
   const collecting = collect(store.migrationEvents());
+  const before = received.length;
   barrier.open();
   await store.awaitMigration(1);
   await store.close();
   const events = await collecting;
-  expect(received.map(({ event }) => event)).toEqual(
-    events.map((event) => JSON.parse(JSON.stringify({ v: 1, ...event })) as unknown),
-  );
-  expect(new Set(received.map(({ subject }) => subject))).toEqual(
-    new Set(['godwit.geo.status.1', 'godwit.geo.audit.1', 'godwit.geo.metrics.1']),
-  );
-  for (const { subject, event } of received) expect(subject).toBe(`godwit.geo.${event.type}.1`);
+  expect(
+    received
+      .slice(before)
+      .map(
+        ({ message: { v: _v, store: _s, databaseId: _d, nodeId: _n, session: _o, seq: _q, ...event } }) =>
+          event,
+      ),
+  ).toEqual(events.map(({ seq: _, ...event }) => JSON.parse(JSON.stringify(event)) as unknown));
+  expect(new Set(problems)).toEqual(new Set([undefined]));
+  for (const type of ['status', 'audit', 'metrics']) {
+    const ofType = received.filter(({ subject }) => subject === `godwit.geo.${type}.1`);
+    expect(ofType.length).toBeGreaterThan(1);
+    expect(ofType.map(({ message }) => message.type)).toEqual(ofType.map(() => type));
+    expect(ofType.map(({ message }) => message.seq)).toEqual(ofType.map((_, at) => at + 1));
+  }
 });
 
 it('a bus that throws fails nothing, and is not closed by the store', async () => {

@@ -1,0 +1,199 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { WholeMessageBus } from '../../src/cluster/bus.ts';
+import { localBus } from '../../src/cluster/local-bus.ts';
+import { limits } from '../../src/limits.ts';
+import { backfill } from '../../src/migration/backfill-spec.ts';
+import type { ControlReply } from '../../src/remote/replies.ts';
+import type { FoundationDBDataStore } from '../../src/store/store.ts';
+import type { Barrier, World } from '../rig/operators.ts';
+import {
+  createBarrier,
+  createWorld,
+  heldHandler,
+  RegionV1,
+  TownV2,
+  toV2,
+  waitUntil,
+} from '../rig/operators.ts';
+import { expectWellFormed, malformed } from '../rig/subject-schemas.ts';
+
+const models = { 1: TownV2, 2: RegionV1 };
+
+let world: World;
+let barrier: Barrier;
+let bus: WholeMessageBus;
+/** Of all that was published. */
+let problems: (string | undefined)[];
+beforeEach(() => {
+  problems = [];
+  world = createWorld();
+  barrier = createBarrier();
+  bus = localBus();
+  bus.subscribe('godwit.>', (payload, subject) => {
+    if (!subject.includes('.control.')) problems.push(malformed(subject, payload));
+  });
+});
+afterEach(async () => {
+  barrier.open();
+  await world.close();
+  const problem = problems.find((one) => one !== undefined);
+  if (problem !== undefined) throw new Error(problem);
+});
+
+/** Held in Expand. */
+async function openHeld(options: Partial<Parameters<World['open']>[0]> = {}): Promise<FoundationDBDataStore> {
+  barrier.shut();
+  const store = await world.open({
+    dataModelsById: models,
+    migrationExpandHandler: heldHandler(barrier),
+    migrationHandler: { Town: backfill({ transform: toV2 }) },
+    migrationStartupBudgetMs: 0,
+    continueMigrationsInBackground: true,
+    persistMigrationAuditEvents: true,
+    storeName: 'geo',
+    nodeId: 'node-a',
+    bus,
+    ...options,
+  });
+  await waitUntil('it is held', () => barrier.waiting > 0);
+  return store as unknown as FoundationDBDataStore;
+}
+
+async function ask(about: string, body: string | object = ''): Promise<ControlReply> {
+  const payload = Buffer.from(typeof body === 'string' ? body : JSON.stringify(body));
+  const reply = await bus.request(`godwit.geo.control.${about}`, payload, { timeoutMs: 10_000 });
+  expectWellFormed('reply', reply);
+  return JSON.parse(Buffer.from(reply).toString()) as ControlReply;
+}
+
+const audited = async (store: FoundationDBDataStore, type: string) =>
+  (await store.migrationAuditEvents(1)).filter((event) => event.type === type);
+
+describe('a control request', () => {
+  beforeEach(() => world.fill(250));
+
+  it('pauses, resumes and cancels as the operator calls do, and tells status and revision', async () => {
+    const store = await openHeld();
+    const paused = await ask('1.pause', { by: 'ann', reason: 'lunch' });
+    expect(paused).toMatchObject({
+      v: 1,
+      store: 'geo',
+      nodeId: 'node-a',
+      accepted: true,
+      modelId: 1,
+      modelName: 'Town',
+      revision: 1,
+      status: { intentRevision: 1, reason: { code: 'pausing', message: 'lunch (by ann)' } },
+    });
+    barrier.open();
+    await waitUntil('it is paused', async () => (await store.migrationStatus(1)).state === 'Paused');
+    expect(await ask('1.status')).toMatchObject({ accepted: true, revision: 1, status: { state: 'Paused' } });
+    barrier.shut();
+    expect(await ask('byName.resume', { model: 'Town' })).toMatchObject({ accepted: true, revision: 2 });
+    expect(await ask('1.cancel')).toMatchObject({ accepted: true, revision: 3 });
+    barrier.open();
+    await waitUntil('it is canceled', async () => (await store.migrationStatus(1)).state === 'Canceled');
+    const [event] = await audited(store, 'Paused');
+    expect(event?.message).toBe('lunch (by ann)');
+  });
+
+  it('is accepted where all is as it is asked for already, and changes nothing', async () => {
+    const store = await openHeld();
+    expect(await ask('1.pause')).toMatchObject({ accepted: true, revision: 1 });
+    expect(await ask('1.pause')).toMatchObject({ accepted: true, revision: 1 });
+    expect((await store.migrationStatus(1)).intentRevision).toBe(1);
+  });
+
+  it('is carried out once under one id, and answered the same for good', async () => {
+    const store = await openHeld();
+    const first = await ask('1.pause', { requestId: 'r-1' });
+    barrier.open();
+    await waitUntil('it is paused', async () => (await store.migrationStatus(1)).state === 'Paused');
+    expect(await ask('1.resume', { requestId: 'r-2' })).toMatchObject({ accepted: true, revision: 2 });
+    await store.awaitMigration(1);
+    // Comes late, from somewhere: nothing is paused by it.
+    expect(await ask('1.pause', { requestId: 'r-1' })).toEqual(first);
+    expect((await store.migrationStatus(1)).state).toBe('Idle');
+    expect(await audited(store, 'Paused')).toHaveLength(1);
+  });
+
+  it('is answered the same by a store that was not there', async () => {
+    const store = await openHeld();
+    const first = await ask('1.pause', { requestId: 'r-1' });
+    barrier.open();
+    await store.close();
+    await openHeldLater();
+    const { nodeId, ...again } = await ask('1.pause', { requestId: 'r-1' });
+    expect(nodeId).toBe('node-b');
+    expect({ ...again, nodeId: 'node-a' }).toEqual(first);
+  });
+
+  const openHeldLater = () =>
+    world.open({
+      dataModelsById: models,
+      migrationHandler: { Town: backfill({ transform: toV2 }) },
+      migrationStartupBudgetMs: 0,
+      continueMigrationsInBackground: true,
+      storeName: 'geo',
+      nodeId: 'node-b',
+      bus,
+    });
+
+  it('of an id that was another one is refused', async () => {
+    const store = await openHeld();
+    await ask('1.pause', { requestId: 'r-1' });
+    const refused = await ask('1.cancel', { requestId: 'r-1' });
+    expect(refused).toMatchObject({ accepted: false, code: 'REQUEST_ID_REUSED', retryable: false });
+    expect((await store.migrationStatus(1)).intentRevision).toBe(1);
+  });
+
+  it('for a model with nothing to do is refused, and stays refused under its id', async () => {
+    await openHeld();
+    const refused = await ask('2.pause', { requestId: 'r-1' });
+    expect(refused).toMatchObject({
+      accepted: false,
+      code: 'MIGRATION_NOT_PENDING',
+      modelName: 'Region',
+      status: { state: 'Idle' },
+    });
+    expect(await ask('2.pause', { requestId: 'r-1' })).toEqual(refused);
+  });
+
+  it('lists the models for all', async () => {
+    await openHeld();
+    expect(await ask('all.status')).toMatchObject({
+      accepted: true,
+      models: [
+        { modelId: 1, modelName: 'Town' },
+        { modelId: 2, modelName: 'Region' },
+      ],
+    });
+  });
+
+  it.each([
+    ['CONTROL_INVALID', '1.explode', ''],
+    ['CONTROL_INVALID', '1.pause.now', ''],
+    ['CONTROL_INVALID', '1', ''],
+    ['CONTROL_INVALID', 'Town.pause', ''],
+    ['CONTROL_INVALID', '01.pause', ''],
+    ['CONTROL_INVALID', 'all.pause', ''],
+    ['CONTROL_INVALID', '1.pause', '{'],
+    ['CONTROL_INVALID', '1.pause', '[]'],
+    ['CONTROL_INVALID', '1.pause', 'null'],
+    ['CONTROL_INVALID', '1.pause', '{"v":2}'],
+    ['CONTROL_INVALID', '1.pause', '{"force":true}'],
+    ['CONTROL_INVALID', '1.pause', '{"__proto__":1}'],
+    ['CONTROL_INVALID', '1.pause', '{"reason":1}'],
+    ['CONTROL_INVALID', '1.pause', '{"by":""}'],
+    ['CONTROL_INVALID', '1.pause', '{"requestId":"a b"}'],
+    ['CONTROL_INVALID', '1.pause', '{"model":"Town"}'],
+    ['CONTROL_INVALID', 'byName.pause', '{}'],
+    ['MODEL_UNKNOWN', '3.pause', ''],
+    ['MODEL_UNKNOWN', 'byName.pause', '{"model":"Village"}'],
+    ['CONTROL_TOO_LARGE', '1.pause', `{"reason":"${'x'.repeat(limits.cluster.controlBytes.value)}"}`],
+  ])('is refused by %s and changes nothing: %s (%#)', async (code, about, body) => {
+    const store = await openHeld();
+    expect(await ask(about, body)).toMatchObject({ accepted: false, code, retryable: false });
+    expect((await store.migrationStatus(1)).intentRevision).toBe(0);
+  });
+});
