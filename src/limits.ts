@@ -426,6 +426,12 @@ export const limits = {
         'subjects times sessions of which a follower remembers the number of the last message: some 2 MB',
       beyond: 'the longest silent one is forgotten: a gap in it does not show',
     },
+    keptAuditMessages: {
+      value: 256,
+      unit: 'events',
+      source: 'of a store, while its bus is away: a migration has about ten, a bad day some hundreds',
+      beyond: 'the oldest is dropped and counted; the numbers show a gap',
+    },
     namesakes: {
       value: 16,
       unit: 'entries',

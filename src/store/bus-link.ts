@@ -32,7 +32,7 @@ export function linkBus(core: StoreCore, bus: MessageBus, databaseId: string): B
         'a store of another database has the same name on the bus: control requests have to name a database',
       ),
   });
-  const endEvents = publishEvents(hub, bus, subjects, self);
+  const events = publishEvents(hub, bus, subjects, self);
   const control = serveControl({
     bus,
     clock,
@@ -50,6 +50,7 @@ export function linkBus(core: StoreCore, bus: MessageBus, databaseId: string): B
   });
   const ignoreState = bus.onState?.(({ type }) => {
     if (type !== 'connected') return;
+    events.connected();
     namesakes.renew();
     // Those who listen have missed something.
     for (const model of models) hub.changed(model);
@@ -71,7 +72,7 @@ export function linkBus(core: StoreCore, bus: MessageBus, databaseId: string): B
     },
     end() {
       ignoreState?.();
-      endEvents();
+      events.end();
       namesakes.end();
       endMeter?.();
     },

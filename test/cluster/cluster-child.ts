@@ -1,4 +1,7 @@
 /** A process that opens the crates in the version it is told, migrates or waits, and answers when it is asked. */
+import type { WholeMessageBus } from '../../src/cluster/bus.ts';
+import { natsBus } from '../../src/cluster/nats-bus.ts';
+import type { GodwitException } from '../../src/errors.ts';
 import { backfill } from '../../src/migration/backfill-spec.ts';
 import { integerOf } from '../../src/migration/counters.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
@@ -99,10 +102,14 @@ async function openStore({ place, nodeId, version, ...order }: ClusterOrder) {
     beforeMove: (records) => brake.pass(records, readMoved, testified.isCommitting),
     afterMove: (records) => brake.settle(records),
   });
+  const bus = order.bus === undefined ? undefined : natsBus({ servers: order.bus, reconnectTimeWait: 100 });
+  if (bus !== undefined) await connected(bus);
   const definition = crateOf(version);
   const store = await FoundationDBDataStore.open({
     database: testified.database,
     subspace: place.subspace,
+    storeName: 'crates',
+    bus,
     dataModelsById: { [crateModelId]: definition },
     migrationHandler: backfill({ transform: markCrate }),
     migrationMaxRecordsPerSecond: order.recordsPerSecond,
@@ -127,20 +134,42 @@ async function openStore({ place, nodeId, version, ...order }: ClusterOrder) {
   return {
     async ask(): Promise<Answer> {
       const mark = await markOfFirst();
-      const { recordsDone, fraction } = (await store.migrationStatus(crateModelId)).progress;
-      return { mark, recordsDone, fraction };
+      const { state, progress, bus: seen } = await store.migrationStatus(crateModelId);
+      const { recordsDone, fraction } = progress;
+      return { mark, recordsDone, fraction, state, bus: seen?.type ?? 'none' };
     },
     async serve() {
-      await store.awaitMigration(crateModelId);
+      await store.awaitMigration(crateModelId).catch((error: unknown) => {
+        // An operator may let it go on.
+        if ((error as GodwitException).code !== 'MIGRATION_CANCELED') throw error;
+        return store.whenReady();
+      });
       const statuses = await store.migrationStatuses();
       const states = statuses.map(({ state }) => state);
       await report({ type: 'serving', version, mark: await markOfFirst(), states });
     },
+    async operate(verb: 'pause' | 'resume' | 'cancel') {
+      await store[`${verb}Migration`](crateModelId);
+      await report({ type: 'operated' });
+    },
     async close() {
       await store.close();
+      await bus?.close();
       await database.close();
     },
   };
+}
+
+/** By then nothing that is published is dropped. */
+function connected(bus: WholeMessageBus): Promise<void> {
+  return new Promise((resolve) => {
+    if (bus.state.type === 'connected') return resolve();
+    const ignore = bus.onState(({ type }) => {
+      if (type !== 'connected') return;
+      ignore();
+      resolve();
+    });
+  });
 }
 
 let opened: Awaited<ReturnType<typeof openStore>> | undefined;
@@ -157,6 +186,9 @@ async function carryOut(command: ClusterCommand): Promise<void> {
       return;
     case 'hold':
       brake.set({ records: command.records });
+      return;
+    case 'operate':
+      await opened?.operate(command.verb);
       return;
     case 'ask':
       if (opened === undefined) throw new Error('nothing is open');

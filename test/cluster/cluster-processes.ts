@@ -24,6 +24,8 @@ export interface ClusterOrder {
   readonly leaseTimeoutMs?: number | undefined;
   readonly leaseHeartbeatMs?: number | undefined;
   readonly recordsPerSecond?: number | undefined;
+  /** `nats://...`: it is connected before the store is opened. Default: none. */
+  readonly bus?: string | undefined;
   /**
    * Once so many records were moved in this database, of all times, no commit that moves some is sent. With `freezes`
    * the process stops itself then (SIGSTOP).
@@ -35,6 +37,7 @@ export type ClusterCommand =
   | { readonly type: 'open'; readonly order: ClusterOrder }
   | { readonly type: 'close' }
   | { readonly type: 'hold'; readonly records: number }
+  | { readonly type: 'operate'; readonly verb: 'pause' | 'resume' | 'cancel' }
   | { readonly type: 'ask'; readonly question: number };
 
 /** What a process sees through its own store. */
@@ -44,10 +47,13 @@ export interface Answer {
   /** Of the migration under way, by its status. */
   readonly recordsDone: number;
   readonly fraction: number | null;
+  readonly state: string;
+  /** Of its bus. */
+  readonly bus: string;
 }
 
 export type ClusterReport =
-  | { readonly type: 'loaded' | 'held' | 'closed' }
+  | { readonly type: 'loaded' | 'held' | 'operated' | 'closed' }
   /** `open` has returned; migrations go on. */
   | { readonly type: 'opened'; readonly version: number }
   | { readonly type: 'audit'; readonly event: MigrationAuditEventType; readonly epoch: number }
@@ -69,6 +75,8 @@ export interface ClusterProcess {
   open(order: Omit<ClusterOrder, 'place' | 'nodeId'>): void;
   /** From now on commits are held there. */
   hold(records: number): void;
+  /** Through its store; `operated` is reported when the intent is written. */
+  operate(verb: 'pause' | 'resume' | 'cancel'): void;
   close(): void;
   ask(): Promise<Answer>;
   /** Resolves with the first report for which it holds; rejects when the process fails or ends before. */
@@ -230,14 +238,15 @@ function startProcess(nodeId: string, place: TestPlace, onFailure: () => void): 
     reported,
     open: (order) => send({ type: 'open', order: { ...order, place, nodeId } }),
     hold: (records) => send({ type: 'hold', records }),
+    operate: (verb) => send({ type: 'operate', verb }),
     close: () => send({ type: 'close' }),
     async ask() {
       const question = (questions += 1);
       send({ type: 'ask', question });
       const isAnswer = (report: ClusterReport): report is Of<'answered'> =>
         report.type === 'answered' && report.question === question;
-      const { mark, recordsDone, fraction } = await reported(isAnswer);
-      return { mark, recordsDone, fraction };
+      const { mark, recordsDone, fraction, state, bus } = await reported(isAnswer);
+      return { mark, recordsDone, fraction, state, bus };
     },
     send: (signal) => void child.kill(signal),
     async kill() {
