@@ -20,9 +20,11 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     exclude: ['test/soak/**', 'node_modules/**'],
-    // LMDB and FoundationDB's client live on the main thread of a process: a test file is a process.
+    // LMDB and FoundationDB's client live on the main thread of a process: tests run in processes, not in threads.
     pool: 'forks',
     maxWorkers: '100%',
+    // A process takes one file after another, and loads the library once: that was a fifth of all processor time.
+    isolate: false,
     testTimeout: 30_000,
     sequence: { sequencer: LongOnesFirst },
   },
