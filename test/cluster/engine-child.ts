@@ -5,6 +5,7 @@ import { setTimeout } from 'node:timers/promises';
 import { openEmbeddedDatabase } from '../../src/kv/embedded/open.ts';
 import { KeyValueError, KeyValueErrorCode, type KeyValueDatabase } from '../../src/kv/kv.ts';
 import { createSeededRandom } from '../rig/seed.ts';
+import { createVirtualClock } from '../rig/virtual-clock.ts';
 import type { EngineOrder, EngineReport } from './engine-processes.ts';
 
 const bytes = (text: string) => Buffer.from(text);
@@ -135,7 +136,9 @@ async function mixed(database: KeyValueDatabase, self: number, seed: number): Pr
 }
 
 async function run(order: EngineOrder): Promise<void> {
-  const database = await openEmbeddedDatabase({ directory: order.directory });
+  // Snapshots that are held must not grow too old meanwhile: on a busy disk so many commits take longer than one may live.
+  const clock = order.task === 'hold' ? createVirtualClock() : undefined;
+  const database = await openEmbeddedDatabase({ directory: order.directory, clock });
   report({ type: 'ready' });
   switch (order.task) {
     case 'compact':
