@@ -136,6 +136,7 @@ async function owning<T extends StepResult | RetryResult>(
   } catch (error) {
     // A lease of somebody else's may be lost for a reason of its own.
     if (!isLeaseLost(error) && !held.lease.lost.aborted) throw error;
+    tellFault(migration, held.lease.lost.reason);
     // A start that it had begun is no failed attempt; the next owner may be this process. One that ended is none to
     // take back.
     const isUnderWay = !held.isFresh && held.state.status === 'Running';
@@ -143,6 +144,12 @@ async function owning<T extends StepResult | RetryResult>(
     await letGo(migration);
     return { type: 'leaseLost' };
   }
+}
+
+/** A lease that nobody took has a cause to be lost: what beats for it has failed. */
+function tellFault({ runtime, model }: ModelMigration, reason: unknown): void {
+  if (!(reason instanceof Error) || reason.cause === undefined) return;
+  runtime.logger.error({ err: reason.cause, model: model.name }, 'the heartbeats of a lease have ended');
 }
 
 /** `partial`: a step of a chain of versions is published, and there are others. */
@@ -153,7 +160,7 @@ async function publishStep(migration: ModelMigration, held: HeldMigration): Prom
 }
 
 /** Releases the lease. A release that fails is made up for by the lease's end. */
-async function letGo(migration: ModelMigration): Promise<void> {
+export async function letGo(migration: ModelMigration): Promise<void> {
   const { held, runtime, model } = migration;
   migration.held = undefined;
   try {

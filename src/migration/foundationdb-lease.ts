@@ -224,7 +224,8 @@ export class FoundationDBMigrationLease implements MigrationLease {
       next: (snapshot) => {
         if (snapshot.value === 'lost') lost.abort(leaseLost(epoch));
       },
-      error: (error) => lost.abort(error),
+      // Nobody beats for it from now on.
+      error: (cause) => lost.abort(leaseLost(epoch, cause)),
     });
     actor.start();
     actor.send({ type: 'acquired', renewedAtMs: acquiredAtMs });

@@ -92,8 +92,9 @@ export interface LeaseParts {
 export type MigrationLeaseFactory = (parts: LeaseParts) => MigrationLease;
 
 /** What a guard throws, and what `lost` aborts with: the ownership is over. */
-export function leaseLost(epoch: number): MigrationException {
+export function leaseLost(epoch: number, cause?: unknown): MigrationException {
   return new MigrationException('LEASE_LOST', `Epoch ${epoch} is not the owner any more.`, {
     details: { epoch },
+    ...(cause === undefined ? {} : { cause }),
   });
 }

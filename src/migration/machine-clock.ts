@@ -1,8 +1,8 @@
 import type { InspectionEvent } from 'xstate';
 import type { Clock } from '../ports/clock.ts';
 
-/** A timer's limit: a longer one would fire at once. */
-const longestDelayMs = 2 ** 31 - 1;
+/** A timer's limit: a longer one would fire at once. Milliseconds. */
+export const longestDelayMs = 2 ** 31 - 1;
 
 /** XState's clock has no options: a machine's timers never keep a process alive. One that is not finite never fires. */
 export function machineClock(clock: Clock) {

@@ -11,10 +11,20 @@ export interface RetryPolicy {
 
 const backoff = { firstMs: 250, factor: 2, maxMs: limits.migration.backoffMs.value } as const;
 
+const ceilingMs = (retry: number) =>
+  Math.min(backoff.maxMs, backoff.firstMs * backoff.factor ** Math.min(20, retry - 1));
+
 /** Milliseconds before retry number `retry` (from 1): exponential, full jitter. */
 export function backoffMs(retry: number, random: Random): number {
-  const ceiling = Math.min(backoff.maxMs, backoff.firstMs * backoff.factor ** Math.min(20, retry - 1));
-  return Math.ceil(random.fraction() * ceiling);
+  return Math.ceil(random.fraction() * ceilingMs(retry));
+}
+
+/**
+ * Milliseconds before an actor that crashed is started again, after `crashes` in a row (from 1). Never below half of
+ * the ceiling: a crash costs nothing that would slow a loop of them down.
+ */
+export function restartDelayMs(crashes: number, random: Random): number {
+  return Math.ceil((ceilingMs(crashes) * (1 + random.fraction())) / 2);
 }
 
 /** Whether an error says of itself that the same may succeed later. */

@@ -2,8 +2,8 @@ import { MigrationException, RequestException } from '../errors.ts';
 import type { KeyValueDatabase } from '../kv/kv.ts';
 import { openDatabase } from '../kv/open.ts';
 import { limits } from '../limits.ts';
-import { createMigrationEffects } from '../migration/effects.ts';
 import { isBackfill } from '../migration/handlers.ts';
+import { createIncarnations } from '../migration/incarnations.ts';
 import { startMigrationNode } from '../migration/node-host.ts';
 import { planModel, readStoredModel } from '../migration/plan.ts';
 import { publishIfCompatible } from '../migration/publish-model.ts';
@@ -191,7 +191,7 @@ async function migrate(core: StoreCore, pending: readonly Survey[]): Promise<voi
   }
   core.node = startMigrationNode({
     models,
-    effects: createMigrationEffects(migrations),
+    incarnations: createIncarnations(migrations),
     clock: runtime.clock,
     maxParallel: options.migrationMaxParallelModels,
     startupBudgetMs: options.migrationStartupBudgetMs,
@@ -199,6 +199,7 @@ async function migrate(core: StoreCore, pending: readonly Survey[]): Promise<voi
     stopWork: () => stopping.abort(),
     inspect: core.inspect,
     onFault: (error) => runtime.logger.error({ err: error }, 'the node of a store failed'),
+    onRestart: (modelId) => runtime.meters.actorRestarted(core.modelById(modelId).name),
   });
   const started = await core.node.started;
   if (started === 'spent') throw await budgetSpent(core, pending);

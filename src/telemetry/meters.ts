@@ -17,6 +17,8 @@ export interface MigrationMeters {
   /** An audit event of this process. */
   audited(modelName: string, type: string): void;
   progressed(modelName: string, state: string, fraction: number | null): void;
+  /** What migrates a model crashed, and was started again. */
+  actorRestarted(modelName: string): void;
   /** Something that must never fail a migration did: a reporter, a subscriber, the bus. */
   swallowed(): void;
 }
@@ -25,6 +27,7 @@ export const silentMeters: MigrationMeters = {
   chunkCommitted: () => undefined,
   audited: () => undefined,
   progressed: () => undefined,
+  actorRestarted: () => undefined,
   swallowed: () => undefined,
 };
 
@@ -57,6 +60,12 @@ export function createMigrationMeters(registry: Registry, store: string): Migrat
     ...labelNames,
     'type',
   ]);
+  const restarts = counter(
+    registry,
+    'godwit_migration_actor_restarts_total',
+    'Migrations that crashed in this process and were started again.',
+    labelNames,
+  );
   const swallowed = counter(
     registry,
     'godwit_migration_swallowed_failures_total',
@@ -87,6 +96,7 @@ export function createMigrationMeters(registry: Registry, store: string): Migrat
       for (const one of states) state.set({ store, model, state: one }, one === present ? 1 : 0);
       if (fraction !== null) progress.set({ store, model }, fraction);
     },
+    actorRestarted: (model) => restarts.inc({ store, model }),
     swallowed: () => swallowed.inc({ store }),
   };
 }

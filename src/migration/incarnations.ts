@@ -1,0 +1,99 @@
+import type { Crash, Retired } from '../../machines/node.ts';
+import type { MigrationEffects } from './effects.ts';
+import { createMigrationEffects, letGo } from './effects.ts';
+import { restartDelayMs } from './retry.ts';
+import type { ModelMigration } from './runtime.ts';
+import { eitherOf } from './watch.ts';
+
+/**
+ * The effects of migrations whose actors may be replaced: one incarnation of a model after another, never two.
+ *
+ * Each has a `ModelMigration` of its own. So what is left of an earlier one has its own signal to stop, and its own
+ * lease to lose or to give back: whenever it ends, it touches nothing of the present one.
+ */
+export interface Incarnations {
+  readonly effects: MigrationEffects;
+  /**
+   * Tells what the crashed one does to stop, waits for it, releases its lease, and sets the next one up. Never rejects.
+   *
+   * What does not end, a handler that does not look at its signal for one, is waited for no longer than 10,000 ms. The
+   * lease is released then all the same, and the next one has a higher epoch: the old one's commits fail.
+   */
+  retire(crash: Crash): Promise<Retired>;
+  /** Resolves when nothing is under way any more, and no lease is held: also when nobody drives the actors. */
+  ended(): Promise<void>;
+}
+
+/** As long as `close` waits for chunks and handlers: a chunk has 4 s at most. Milliseconds. */
+const retireTimeoutMs = 10_000;
+
+/** @param migrations by model id; each is replaced by its first incarnation, and later by the next ones */
+export function createIncarnations(migrations: Map<number, ModelMigration>): Incarnations {
+  const ends = new Map<number, AbortController>();
+  const stops = new Map([...migrations].map(([modelId, { stop }]) => [modelId, stop]));
+  const underWay = new Map<number, Set<Promise<unknown>>>();
+
+  const begin = (modelId: number, migration: ModelMigration) => {
+    const end = new AbortController();
+    const stop = stops.get(modelId) ?? migration.stop;
+    ends.set(modelId, end);
+    underWay.set(modelId, new Set());
+    migrations.set(modelId, { ...migration, held: undefined, stop: AbortSignal.any([stop, end.signal]) });
+  };
+  for (const [modelId, migration] of migrations) begin(modelId, migration);
+
+  const track = <T>({ modelId }: { readonly modelId: number }, effect: Promise<T>): Promise<T> => {
+    const present = underWay.get(modelId);
+    present?.add(effect);
+    const over = () => present?.delete(effect);
+    effect.then(over, over);
+    return effect;
+  };
+  const effects = createMigrationEffects(migrations);
+
+  return {
+    effects: {
+      acquireLease: (input) => track(input, effects.acquireLease(input)),
+      runStep: (input) => track(input, effects.runStep(input)),
+      publish: (input) => track(input, effects.publish(input)),
+      waitForRetry: (input) => track(input, effects.waitForRetry(input)),
+      waitForResume: (input) => track(input, effects.waitForResume(input)),
+      recover: (input) => track(input, effects.recover(input)),
+    },
+    async retire({ modelId, crashes, error }) {
+      const old = migrations.get(modelId);
+      if (old === undefined) throw new Error(`model ${modelId} has no migration here`);
+      const { runtime, model } = old;
+      const { clock, logger } = runtime;
+      const restartInMs = restartDelayMs(crashes, runtime.random);
+      const about = { model: model.name, crashes, restartInMs };
+      logger.error({ err: error, ...about }, 'the actor of a migration crashed, and is started again');
+      ends.get(modelId)?.abort();
+      // Also when it ends too late: a lease that it has acquired meanwhile would be held for ever.
+      const ended = Promise.allSettled(underWay.get(modelId) ?? []).then(() => letGo(old));
+      const never = new AbortController().signal;
+      let isOver = false;
+      void ended.then(() => {
+        isOver = true;
+      });
+      await eitherOf(clock, [ended], retireTimeoutMs, never, { ref: true });
+      if (!isOver) {
+        logger.warn(
+          { model: model.name },
+          'what a crashed actor began has not ended; it commits nothing more',
+        );
+        await eitherOf(clock, [letGo(old)], retireTimeoutMs, never, { ref: true });
+      }
+      const nowMs = clock.wallMs();
+      const message = `its actor crashed, ${crashes} in a row`;
+      const waits = { code: 'retryBackoff', message, sinceMs: nowMs, untilMs: nowMs + restartInMs };
+      begin(modelId, { ...old, reason: old.reason?.code === 'dependency' ? old.reason : waits });
+      runtime.events.changed(model);
+      return { restartInMs };
+    },
+    async ended() {
+      await Promise.allSettled([...underWay.values()].flatMap((present) => [...present]));
+      await Promise.all([...migrations.values()].map(letGo));
+    },
+  };
+}
