@@ -72,17 +72,19 @@ export function isSettled(context: NodeContext, modelId: number): boolean {
 }
 
 function modelsToStart(context: NodeContext): number[] {
-  const { standing, started } = context;
+  const { started } = context;
   const busy = context.models.filter(
     ({ modelId }) =>
-      standing[modelId] === 'running' || standing[modelId] === 'crashed' || started.includes(modelId),
+      context.standing[modelId] === 'running' ||
+      context.standing[modelId] === 'crashed' ||
+      started.includes(modelId),
   );
   return context.models
     .filter(
       ({ modelId, dependsOn }) =>
-        standing[modelId] === 'waiting' &&
+        context.standing[modelId] === 'waiting' &&
         !started.includes(modelId) &&
-        dependsOn.every((dependency) => standing[dependency] === 'done'),
+        dependsOn.every((dependency) => context.standing[dependency] === 'done'),
     )
     .slice(0, Math.max(0, context.maxParallel - busy.length))
     .map(({ modelId }) => modelId);
@@ -157,8 +159,9 @@ const machine = setup({
     restart: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'restart') return;
       const { modelId } = event;
-      const { [modelId]: _, ...standing } = context.standing;
-      enqueue.assign({ standing });
+      // Until it says itself where it stands: what is sent to it before would come twice.
+      const others = Object.entries(context.standing).filter(([id]) => Number(id) !== modelId);
+      enqueue.assign({ standing: Object.fromEntries(others) });
       enqueue.spawnChild('migration', { id: actorId(modelId), input: { modelId } });
       enqueue.raise({ type: 'steady', modelId }, { id: steadyId(modelId), delay: 'steady' });
     }),

@@ -14,7 +14,7 @@ import { eitherOf } from './watch.ts';
 export interface Incarnations {
   readonly effects: MigrationEffects;
   /**
-   * Tells what the crashed one does to stop, waits for it, releases its lease, and sets the next one up. Never rejects.
+   * Tells what the crashed one does to stop, waits for it, releases its lease, and sets the next one up.
    *
    * What does not end, a handler that does not look at its signal for one, is waited for no longer than 10,000 ms. The
    * lease is released then all the same, and the next one has a higher epoch: the old one's commits fail.
@@ -60,35 +60,27 @@ export function createIncarnations(migrations: Map<number, ModelMigration>): Inc
       waitForResume: (input) => track(input, effects.waitForResume(input)),
       recover: (input) => track(input, effects.recover(input)),
     },
-    async retire({ modelId, crashes, error }) {
-      const old = migrations.get(modelId);
-      if (old === undefined) throw new Error(`model ${modelId} has no migration here`);
-      const { runtime, model } = old;
-      const { clock, logger } = runtime;
-      const restartInMs = restartDelayMs(crashes, runtime.random);
-      const about = { model: model.name, crashes, restartInMs };
-      logger.error({ err: error, ...about }, 'the actor of a migration crashed, and is started again');
-      ends.get(modelId)?.abort();
-      // Also when it ends too late: a lease that it has acquired meanwhile would be held for ever.
-      const ended = Promise.allSettled(underWay.get(modelId) ?? []).then(() => letGo(old));
-      const never = new AbortController().signal;
-      let isOver = false;
-      void ended.then(() => {
-        isOver = true;
-      });
-      await eitherOf(clock, [ended], retireTimeoutMs, never, { ref: true });
-      if (!isOver) {
-        logger.warn(
-          { model: model.name },
-          'what a crashed actor began has not ended; it commits nothing more',
-        );
-        await eitherOf(clock, [letGo(old)], retireTimeoutMs, never, { ref: true });
+    async retire(crash) {
+      const old = migrations.get(crash.modelId);
+      if (old === undefined) throw new Error(`model ${crash.modelId} has no migration here`);
+      ends.get(crash.modelId)?.abort();
+      const cleared = clear(old, underWay.get(crash.modelId) ?? new Set());
+      let restartInMs: number;
+      try {
+        restartInMs = tell(old, crash);
+      } finally {
+        // Before anything else may come of it: the next one is alone.
+        await cleared;
+        begin(crash.modelId, old);
       }
-      const nowMs = clock.wallMs();
-      const message = `its actor crashed, ${crashes} in a row`;
-      const waits = { code: 'retryBackoff', message, sinceMs: nowMs, untilMs: nowMs + restartInMs };
-      begin(modelId, { ...old, reason: old.reason?.code === 'dependency' ? old.reason : waits });
-      runtime.events.changed(model);
+      const { reason } = old;
+      const present = migrations.get(crash.modelId);
+      if (present !== undefined && reason?.code !== 'dependency') {
+        const sinceMs = old.runtime.clock.wallMs();
+        const message = `its actor crashed, ${crash.crashes} in a row`;
+        present.reason = { code: 'retryBackoff', message, sinceMs, untilMs: sinceMs + restartInMs };
+      }
+      old.runtime.events.changed(old.model);
       return { restartInMs };
     },
     async ended() {
@@ -96,4 +88,27 @@ export function createIncarnations(migrations: Map<number, ModelMigration>): Inc
       await Promise.all([...migrations.values()].map(letGo));
     },
   };
+}
+
+/** Resolves when nothing that it began is under way and its lease is released, or after the time for that. */
+async function clear(old: ModelMigration, underWay: ReadonlySet<Promise<unknown>>): Promise<void> {
+  const { clock, logger } = old.runtime;
+  const never = new AbortController().signal;
+  let isOver = false;
+  // Also when it ends too late: a lease that it has acquired meanwhile would be held for ever.
+  const ended = Promise.allSettled(underWay).then(async () => {
+    await letGo(old);
+    isOver = true;
+  });
+  await eitherOf(clock, [ended], retireTimeoutMs, never, { ref: true });
+  if (isOver) return;
+  logger.warn({ model: old.model.name }, 'what a crashed actor began does not end; it commits nothing more');
+  await eitherOf(clock, [letGo(old)], retireTimeoutMs, never, { ref: true });
+}
+
+function tell({ runtime, model }: ModelMigration, { crashes, error }: Crash): number {
+  const restartInMs = restartDelayMs(crashes, runtime.random);
+  const about = { err: error, model: model.name, crashes, restartInMs };
+  runtime.logger.error(about, 'the actor of a migration crashed, and is started again');
+  return restartInMs;
 }

@@ -1,6 +1,7 @@
 import { chunkMutations } from './mutations/chunks.ts';
 import { gateMutations } from './mutations/gate.ts';
 import { indexMutations } from './mutations/indexes.ts';
+import { nodeMutations } from './mutations/node.ts';
 import { operatorMutations } from './mutations/operators.ts';
 import { ownershipMutations } from './mutations/ownership.ts';
 import { publicationMutations } from './mutations/publication.ts';
@@ -18,4 +19,5 @@ export const mutations: readonly (Mutation & { readonly number: number })[] = [
   ...stateMutations,
   ...operatorMutations,
   ...verificationMutations,
+  ...nodeMutations,
 ].map((mutation, at) => ({ number: at + 1, ...mutation }));

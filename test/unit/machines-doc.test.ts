@@ -1,8 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import type { AnyStateMachine, AnyStateNode } from 'xstate';
 import { repositoryTop } from '../../.scripts/architecture.ts';
 import { migrationMachine } from '../../machines/migration.ts';
+import { nodeMachine } from '../../machines/node.ts';
 import { codeBlocks, tableRows } from '../rig/readme.ts';
 
 const document = readFileSync(join(repositoryTop, 'docs/architecture.md'), 'utf8');
@@ -49,10 +51,15 @@ function parseDrawing(text: string): Drawing {
 }
 
 /** The machine as it runs, every arrow once, whichever events and guards lead along it. */
-function drawingOf({ states, root }: typeof migrationMachine): Drawing {
-  const nodes = Object.values(states);
+function drawingOf({ states, root }: Pick<AnyStateMachine, 'states' | 'root'>): Drawing {
+  const nodes: readonly AnyStateNode[] = Object.values(states);
   const transitions = nodes.flatMap((node) =>
-    [...node.transitions.values(), node.always ?? []]
+    // What leads out of the whole machine leads out of each state that it does not end in.
+    [
+      ...node.transitions.values(),
+      node.always ?? [],
+      ...(node.type === 'final' ? [] : root.transitions.values()),
+    ]
       .flat()
       .flatMap(({ target = [] }) => target.map(({ key }) => `${node.key} --> ${key}`)),
   );
@@ -65,9 +72,14 @@ function drawingOf({ states, root }: typeof migrationMachine): Drawing {
 }
 
 describe('the architecture page', () => {
+  const drawings = codeBlocks(document).filter(({ language }) => language === 'mermaid');
+
   it('draws the states and transitions of the migration machine, all of them and no other', () => {
-    const [drawing] = codeBlocks(document).filter(({ language }) => language === 'mermaid');
-    expect(parseDrawing(drawing?.text ?? '')).toEqual(drawingOf(migrationMachine));
+    expect(parseDrawing(drawings[0]?.text ?? '')).toEqual(drawingOf(migrationMachine));
+  });
+
+  it('draws those of the node machine', () => {
+    expect(parseDrawing(drawings[1]?.text ?? '')).toEqual(drawingOf(nodeMachine));
   });
 
   it('has the table of keys that stands with the code', () => {

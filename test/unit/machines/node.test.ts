@@ -7,8 +7,9 @@ import type {
   WaitResult,
 } from '../../../machines/migration.ts';
 import { migrationMachine } from '../../../machines/migration.ts';
-import type { NodeInput } from '../../../machines/node.ts';
+import type { Crash, NodeInput, Retired } from '../../../machines/node.ts';
 import { nodeMachine } from '../../../machines/node.ts';
+import { restartDelayMs } from '../../../src/migration/retry.ts';
 import { createVirtualClock } from '../../rig/virtual-clock.ts';
 
 type End = 'published' | 'nothingToDo' | 'paused' | 'canceled' | 'failed';
@@ -16,16 +17,32 @@ type End = 'published' | 'nothingToDo' | 'paused' | 'canceled' | 'failed';
 interface Given extends Partial<NodeInput> {
   /** Undefined: no limit. */
   readonly budgetMs?: number;
+  /** What crashed does not end by itself: the test ends it. */
+  readonly lingers?: boolean;
+  /** Whether work under way ends when it is told to. */
+  readonly answersStop?: boolean;
 }
+
+/** As long as it may get. */
+const restartInMs = (crashes: number) => restartDelayMs(crashes, { fraction: () => 1, id: () => '' });
 
 const independent = (...ids: number[]) => ids.map((modelId) => ({ modelId, dependsOn: [] }));
 
 /** A node whose migrations run until the test ends them; a stop reaches those under way as it does in the host. */
-function host({ models = [], maxParallel = 2, continueInBackground = false, budgetMs }: Given) {
+function host({
+  models = [],
+  maxParallel = 2,
+  continueInBackground = false,
+  budgetMs,
+  lingers = false,
+  answersStop = true,
+}: Given) {
   const clock = createVirtualClock();
   const begun: number[] = [];
   const waiting = new Map<number, (result: AcquireResult) => void>();
-  const resumes = new Map<number, () => void>();
+  const resumes = new Map<number, (result: WaitResult) => void>();
+  const crashes: Crash[] = [];
+  const lingering = new Map<number, () => void>();
   const migration = migrationMachine.provide({
     actors: {
       acquireLease: fromPromise<AcquireResult, MigrationInput>(({ input }) => {
@@ -36,14 +53,21 @@ function host({ models = [], maxParallel = 2, continueInBackground = false, budg
       waitForResume: fromPromise<WaitResult, MigrationInput>(
         ({ input }) =>
           new Promise<WaitResult>((resolve) => {
-            resumes.set(input.modelId, () => resolve({ type: 'over' }));
+            resumes.set(input.modelId, resolve);
           }),
       ),
     },
   });
   const actor = createActor(
     nodeMachine.provide({
-      actors: { migration },
+      actors: {
+        migration,
+        retire: fromPromise<Retired, Crash>(async ({ input }) => {
+          crashes.push(input);
+          if (lingers) await new Promise<void>((end) => lingering.set(input.modelId, end));
+          return { restartInMs: restartInMs(input.crashes) };
+        }),
+      },
       delays: { startupBudget: budgetMs ?? Number.POSITIVE_INFINITY },
     }),
     {
@@ -56,6 +80,7 @@ function host({ models = [], maxParallel = 2, continueInBackground = false, budg
     },
   );
   const stopWork = () => {
+    if (!answersStop) return;
     for (const resolve of waiting.values()) resolve({ type: 'stopped' });
   };
   actor.subscribe(({ value }) => {
@@ -70,8 +95,27 @@ function host({ models = [], maxParallel = 2, continueInBackground = false, budg
       await settle();
     },
     resume: async (modelId: number) => {
-      resumes.get(modelId)?.();
+      resumes.get(modelId)?.({ type: 'over' });
       await settle();
+    },
+    /** By an answer that the machine cannot read, of what it waits for now. */
+    crash: async (modelId: number) => {
+      const nothing = undefined as unknown as AcquireResult & WaitResult;
+      waiting.get(modelId)?.(nothing);
+      resumes.get(modelId)?.(nothing);
+      waiting.delete(modelId);
+      resumes.delete(modelId);
+      await settle();
+    },
+    /** Ends what a crashed one was still doing. */
+    leave: async (modelId: number) => {
+      lingering.get(modelId)?.();
+      await settle();
+    },
+    crashes,
+    crashesOf: (modelId: number) => actor.getSnapshot().context.crashes[modelId] ?? 0,
+    get pendingTimers() {
+      return clock.pendingTimers;
     },
     pass: (milliseconds: number) => clock.advanceAsync(milliseconds),
     end: async (modelId: number, as: End = 'published') => {
@@ -246,5 +290,214 @@ describe('stopping a node', () => {
     finish({ type: 'stopped' });
     await clock.advanceAsync(0);
     expect(actor.getSnapshot()).toMatchObject({ value: 'stopped', status: 'done' });
+  });
+});
+
+describe('a migration that crashes', () => {
+  it('is started again after a delay, and the others go on meanwhile', async () => {
+    const node = host({ models: independent(1, 2), maxParallel: 2 });
+    await node.crash(1);
+    expect(node.crashes).toEqual([{ modelId: 1, crashes: 1, error: expect.any(Error) as Error }]);
+    await node.pass(restartInMs(1) - 1);
+    expect(node.begun).toEqual([1, 2]);
+    await node.end(2);
+    await node.pass(1);
+    expect(node.begun).toEqual([1, 2, 1]);
+    await node.end(1);
+    expect(node.state).toBe('attending');
+  });
+
+  it('holds up what depends on it, and nothing else', async () => {
+    const models = [
+      { modelId: 1, dependsOn: [] },
+      { modelId: 2, dependsOn: [1] },
+      { modelId: 3, dependsOn: [] },
+    ];
+    const node = host({ models, maxParallel: 1 });
+    await node.crash(1);
+    expect(node.begun).toEqual([1, 3]);
+    await node.end(3);
+    expect(node.begun).toEqual([1, 3]);
+    expect(node.state).toBe('starting');
+    await node.pass(restartInMs(1));
+    await node.end(1);
+    expect(node.begun).toEqual([1, 3, 1, 2]);
+  });
+
+  it('keeps its place until what it did has ended, and comes back only when there is one', async () => {
+    const node = host({ models: independent(1, 2, 3), maxParallel: 1, lingers: true });
+    await node.crash(1);
+    await node.pass(60_000);
+    expect(node.begun).toEqual([1]);
+    await node.leave(1);
+    expect(node.begun).toEqual([1, 2]);
+    await node.pass(restartInMs(1));
+    expect(node.begun).toEqual([1, 2]);
+    await node.end(2);
+    expect(node.begun).toEqual([1, 2, 1]);
+  });
+
+  it('waits longer each time it crashes in a row, up to half a minute, and never ends trying', async () => {
+    const node = host({ models: independent(1) });
+    const delaysMs = [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000];
+    for (const [before, delayMs] of delaysMs.entries()) {
+      await node.crash(1);
+      expect(node.crashesOf(1)).toBe(before + 1);
+      await node.pass(delayMs - 1);
+      expect(node.begun).toHaveLength(before + 1);
+      await node.pass(1);
+      expect(node.begun).toHaveLength(before + 2);
+    }
+    expect(node.state).toBe('starting');
+  });
+
+  it('counts anew when it has run for a minute since', async () => {
+    const node = host({ models: independent(1) });
+    await node.crash(1);
+    await node.pass(restartInMs(1) + 59_999);
+    expect(node.crashesOf(1)).toBe(1);
+    await node.crash(1);
+    expect(node.crashesOf(1)).toBe(2);
+    await node.pass(restartInMs(2) + 60_000);
+    expect(node.crashesOf(1)).toBe(0);
+    await node.crash(1);
+    expect(node.crashes.at(-1)?.crashes).toBe(1);
+  });
+
+  it('counts nothing any more when it is done, and no timer is left', async () => {
+    const node = host({ models: independent(1) });
+    await node.crash(1);
+    await node.pass(restartInMs(1));
+    await node.end(1);
+    expect(node.state).toBe('attending');
+    expect(node.crashesOf(1)).toBe(0);
+    expect(node.pendingTimers).toBe(0);
+  });
+
+  it('counts on when it crashes each time that it stands still', async () => {
+    const node = host({ models: independent(1) });
+    for (const crashes of [1, 2, 3]) {
+      await node.end(1, 'paused');
+      await node.crash(1);
+      expect(node.crashesOf(1)).toBe(crashes);
+      await node.pass(restartInMs(crashes));
+    }
+  });
+
+  it('is not settled until it stands still again', async () => {
+    const models = [...independent(1), { modelId: 2, dependsOn: [1] }];
+    const node = host({ models });
+    await node.crash(1);
+    expect(node.state).toBe('starting');
+    await node.pass(restartInMs(1));
+    expect(node.state).toBe('starting');
+    await node.end(1, 'paused');
+    expect(node.state).toBe('attending');
+    await node.crash(1);
+    expect(node.state).toBe('attending');
+    await node.pass(restartInMs(2));
+    expect(node.begun).toEqual([1, 1, 1]);
+    await node.end(1);
+    expect(node.begun).toEqual([1, 1, 1, 2]);
+  });
+
+  it.each([true, false])(
+    'for ever spends the startup budget, with the background: %s',
+    async (continueInBackground) => {
+      const node = host({ models: independent(1, 2), budgetMs: 5_000, continueInBackground });
+      await node.end(2);
+      for (let crashes = 1; node.state === 'starting'; crashes += 1) {
+        await node.crash(1);
+        await node.pass(restartInMs(crashes));
+      }
+      expect(node.state).toBe(continueInBackground ? 'attending' : 'spent');
+    },
+  );
+
+  it('is ended at once by a stop while its restart is waited for', async () => {
+    const node = host({ models: independent(1, 2) });
+    await node.end(2);
+    await node.crash(1);
+    await node.stop();
+    expect(node.state).toBe('stopped');
+    expect(node.isOver).toBe(true);
+    expect(node.pendingTimers).toBe(0);
+    await node.pass(60_000);
+    expect(node.begun).toEqual([1, 2]);
+  });
+
+  it('is ended at once by a budget that is spent while its restart is waited for', async () => {
+    const node = host({ models: independent(1), budgetMs: 100 });
+    await node.crash(1);
+    await node.pass(100);
+    expect(node.state).toBe('spent');
+    expect(node.begun).toEqual([1]);
+  });
+
+  it.each(['stopping', 'overBudget'] as const)(
+    'is waited for while what it did ends, and not started again: %s',
+    async (state) => {
+      const node = host({ models: independent(1), budgetMs: 100, lingers: true });
+      await node.crash(1);
+      if (state === 'stopping') await node.stop();
+      else await node.pass(100);
+      expect(node.state).toBe(state);
+      await node.pass(60_000);
+      expect(node.state).toBe(state);
+      await node.leave(1);
+      expect(node.state).toBe(state === 'stopping' ? 'stopped' : 'spent');
+      expect(node.begun).toEqual([1]);
+    },
+  );
+
+  it.each(['stopping', 'overBudget'] as const)('while it ends is not started again: %s', async (state) => {
+    const node = host({ models: independent(1, 2), budgetMs: 100, lingers: true, answersStop: false });
+    if (state === 'stopping') await node.stop();
+    else await node.pass(100);
+    await node.crash(1);
+    expect(node.state).toBe(state);
+    await node.leave(1);
+    await node.end(2, 'nothingToDo');
+    await node.pass(60_000);
+    expect(node.state).toBe(state === 'stopping' ? 'stopped' : 'spent');
+    expect(node.begun).toEqual([1, 2]);
+  });
+
+  it('is stopped like any other once it was started again', async () => {
+    const node = host({ models: independent(1) });
+    await node.crash(1);
+    await node.pass(restartInMs(1));
+    await node.stop();
+    expect(node.state).toBe('stopped');
+    expect(node.pendingTimers).toBe(0);
+  });
+
+  it('is started again where nobody could end what it did', async () => {
+    const clock = createVirtualClock();
+    let begun = 0;
+    const migration = migrationMachine.provide({
+      actors: {
+        acquireLease: fromPromise<AcquireResult, MigrationInput>(() => {
+          begun += 1;
+          return Promise.resolve(
+            begun === 1 ? (undefined as unknown as AcquireResult) : { type: 'nothingToDo' },
+          );
+        }),
+      },
+    });
+    const retire = fromPromise<Retired, Crash>(() => Promise.reject(new Error('cannot end it')));
+    const actor = createActor(nodeMachine.provide({ actors: { migration, retire } }), {
+      input: { models: independent(1), maxParallel: 1, continueInBackground: false },
+      clock: {
+        setTimeout: (callback: () => void, delayMs: number) =>
+          Number.isFinite(delayMs) ? clock.setTimeout(callback, delayMs) : undefined,
+        clearTimeout: (timer: unknown) => clock.clearTimeout(timer),
+      },
+    });
+    actor.start();
+    await clock.advanceAsync(29_999);
+    expect(begun).toBe(1);
+    await clock.advanceAsync(1);
+    expect(actor.getSnapshot().value).toBe('attending');
   });
 });

@@ -116,4 +116,23 @@ describe('an owner', () => {
     await node.clock.advanceAsync(1);
     expect(lost.aborted).toBe(true);
   });
+
+  it('has lost its lease when what beats for it crashes, and can still give it back', async () => {
+    const node = createNode('owner', 1_000);
+    const handle = await own(node.lease);
+    const { setTimeout } = node.clock;
+    node.clock.setTimeout = () => {
+      throw new Error('no timers left');
+    };
+    await node.clock.advanceAsync(heartbeatMs);
+    expect(handle.lost.aborted).toBe(true);
+    expect(handle.lost.reason).toMatchObject({ code: 'LEASE_LOST', cause: { message: 'no timers left' } });
+    node.clock.setTimeout = setTimeout;
+    const { beats } = (await node.lease.explain(modelId)) ?? {};
+    await node.clock.advanceAsync(60_000);
+    expect(await node.lease.explain(modelId)).toMatchObject({ beats, held: true });
+    expect(node.clock.pendingTimers).toBe(0);
+    await handle.release();
+    expect(await node.lease.explain(modelId)).toMatchObject({ held: false });
+  });
 });

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MigrationException, RequestException, StorageException } from '../../../src/errors.ts';
 import { KeyValueError } from '../../../src/kv/kv.ts';
-import { backoffMs, isRetryable } from '../../../src/migration/retry.ts';
+import { backoffMs, isRetryable, restartDelayMs } from '../../../src/migration/retry.ts';
 
 const always = (fraction: number) => ({ fraction: () => fraction, id: () => '' });
 
@@ -25,6 +25,16 @@ describe('the delay before a retry', () => {
         },
       ),
     );
+  });
+});
+
+describe('the delay before a restart', () => {
+  it('doubles as that of a retry does, and is never below half of it', () => {
+    for (let crashes = 1; crashes <= 100; crashes += 1) {
+      const longest = backoffMs(crashes, always(1));
+      expect(restartDelayMs(crashes, always(1))).toBe(longest);
+      expect(restartDelayMs(crashes, always(0))).toBe(longest / 2);
+    }
   });
 });
 
