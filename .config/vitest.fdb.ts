@@ -24,8 +24,9 @@ export default defineConfig({
       // Programs as their readers run them: they name a directory of their own.
       'test/integration/example-cities.test.ts',
       'test/integration/readme-examples.test.ts',
-      // Threads; no database.
+      // Threads, and servers of NATS; no database.
       'test/integration/pool.test.ts',
+      'test/cluster/compose-nats.test.ts',
     ],
     globalSetup: 'test/rig/shared-database.ts',
     pool: 'forks',
