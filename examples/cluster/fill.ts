@@ -15,7 +15,7 @@ export async function fillVersion1(database: string, records: number): Promise<v
         const ids = Array.from({ length: Math.min(batchSize, records - filled) }, (_, at) => filled + at + 1);
         await Promise.all(
           ids.map((id) =>
-            products.put({ id: `${id}`, name: `Product ${id}`, price: `${id % 100}.50`, stock: id % 10 }),
+            products.put({ id, name: `Product ${id}`, price: `${id % 100}.50`, stock: id % 10 }),
           ),
         );
       });

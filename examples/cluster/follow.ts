@@ -1,8 +1,11 @@
 import { connect } from 'nats';
 import type { MigrationEvent, MigrationStatus } from '../../src/index.ts';
-import { bar, percent, seconds } from '../cities/format.ts';
+import { percent, thousands } from '../cities/format.ts';
 import type { Display } from '../cities/display.ts';
 import { subspace } from './settings.ts';
+
+/** A phase begins where the one before ends; and that another one holds the lease, all but one hear. */
+const unsaid: ReadonlySet<string> = new Set(['PhaseStarted', 'LeaseRejected']);
 
 /** Shows what the stores tell over NATS: each step of the migration as a line, its progress as the status. */
 export async function followMigration(servers: string, display: Display): Promise<() => Promise<void>> {
@@ -13,8 +16,9 @@ export async function followMigration(servers: string, display: Display): Promis
       const event = message.json<MigrationEvent>();
       if (event.type === 'audit') {
         const { type, phase, nodeId } = event.event;
-        // That another one holds the lease is no news: all but one hear that.
-        if (type !== 'LeaseRejected') display.line(`  NATS  ${stepOf(type, phase)}, told by ${nodeId}`);
+        if (!unsaid.has(type)) {
+          display.line(`  NATS  ${type === 'PhaseCompleted' ? `${phase} is over` : type}, told by ${nodeId}`);
+        }
       } else if (event.type === 'status' && event.status.state === 'Running') {
         const { status } = event;
         display.status(() => progressLine(status));
@@ -25,11 +29,7 @@ export async function followMigration(servers: string, display: Display): Promis
   return () => connection.close();
 }
 
-const stepOf = (type: string, phase: string | null): string =>
-  type.startsWith('Phase') ? `${type} ${phase ?? ''}` : type;
-
-function progressLine({ modelName, phase, progress, etaMs }: MigrationStatus): string {
-  const fraction = progress.fraction ?? 0;
-  const left = etaMs === null ? '' : `, ${seconds(etaMs)} left`;
-  return `  NATS  ${modelName} ${phase ?? ''} ${bar(fraction)} ${percent(fraction)}${left}`;
+function progressLine({ modelName, state, phase, progress }: MigrationStatus): string {
+  const { fraction, recordsDone } = progress;
+  return `  NATS  ${modelName} ${state} ${phase ?? ''} ${percent(fraction ?? 0)}, ${thousands(recordsDone)} records`;
 }

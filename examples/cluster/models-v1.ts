@@ -6,7 +6,7 @@ export const ProductV1 = defineModel({
   version: '1.0',
   key: ['id'],
   properties: {
-    id: string({ number: 1, required: true }),
+    id: int32({ number: 1, required: true, min: 1 }),
     name: string({ number: 2, required: true, maxSize: 100 }),
     price: string({ number: 3, required: true }),
     stock: int32({ number: 4, required: true, min: 0 }),

@@ -5,7 +5,7 @@ export const ProductV2 = defineModel({
   version: '2.0',
   key: ['id'],
   properties: {
-    id: string({ number: 1, required: true }),
+    id: int32({ number: 1, required: true, min: 1 }),
     name: string({ number: 2, required: true, maxSize: 100 }),
     stock: int32({ number: 4, required: true, min: 0 }),
     // Was text such as '12.50'.

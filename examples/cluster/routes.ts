@@ -7,8 +7,8 @@ import { answerTo, unavailable } from './answers.ts';
 export interface Shop {
   readonly store: { readiness(): Readiness; close(options: { readonly timeoutMs: number }): Promise<void> };
   readonly products: {
-    get(id: string): Promise<object | undefined>;
-    change(id: string, change: { readonly stock: number }): Promise<object>;
+    get(id: number): Promise<object | undefined>;
+    change(id: number, change: { readonly stock: number }): Promise<object>;
   };
 }
 
@@ -30,17 +30,17 @@ export async function answer(
       ? { status: 200, body: models }
       : unavailable(isEnding() ? { ending: true } : models);
   }
-  const [, id, part] = /^\/products\/([\w-]+)(\/stock)?$/.exec(url) ?? [];
+  const [, id, part] = /^\/products\/(\d{1,9})(\/stock)?$/.exec(url) ?? [];
   if (id === undefined) return { status: 404, body: { error: 'NOT_FOUND' } };
   try {
     if (method === 'GET' && part === undefined) {
-      const product = await products.get(id);
+      const product = await products.get(Number(id));
       return product === undefined
         ? { status: 404, body: { error: 'NOT_FOUND' } }
         : { status: 200, body: { version, product } };
     }
     if (method === 'PUT' && part !== undefined) {
-      const product = await products.change(id, { stock: await readNumber(request) });
+      const product = await products.change(Number(id), { stock: await readNumber(request) });
       return { status: 200, body: { version, product } };
     }
   } catch (error) {

@@ -148,7 +148,7 @@ describe.runIf(natsServerBinary !== undefined)('the example with the cluster', (
     const { body } = await client.ask('/products/1');
     expect(body).toEqual({
       version: '2.0',
-      product: { id: '1', name: 'Product 1', cents: 150, stock: stock.acknowledged },
+      product: { id: 1, name: 'Product 1', cents: 150, stock: stock.acknowledged },
     });
     expect(stock.acknowledged).toBeGreaterThan(100);
 
