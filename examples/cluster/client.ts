@@ -6,6 +6,8 @@ export interface Response {
   readonly status: number;
   /** The header, as it came. */
   readonly retryAfter: string | undefined;
+  /** Whether it is the last one on its connection. */
+  readonly closes: boolean;
   readonly body: Readonly<Record<string, unknown>>;
 }
 
@@ -38,5 +40,6 @@ export function createClient(
 async function read(response: IncomingMessage): Promise<Response> {
   const { statusCode = 0, headers } = response;
   const body = (await json(response)) as Readonly<Record<string, unknown>>;
-  return { status: statusCode, retryAfter: headers['retry-after'], body };
+  const closes = headers.connection === 'close';
+  return { status: statusCode, retryAfter: headers['retry-after'], closes, body };
 }

@@ -66,13 +66,13 @@ describe.runIf(natsServerBinary !== undefined)('the example with the cluster', (
     const running = await open(workers);
     const { port = 0 } = await running.told('serving');
     const answers: Response[] = [];
-    const liveness: number[] = [];
+    const liveness: Response[] = [];
     const readiness: Response[] = [];
     const failures: unknown[] = [];
     let isOver = false;
 
     /** Asks again and again, each time soon after the answer. */
-    const loop = async (keepsConnections: boolean, ask: (client: Client) => Promise<void>) => {
+    const loop = async (keepsConnections: boolean, ask: (client: Client) => Promise<unknown>) => {
       const client = createClient(port, { keepsConnections });
       while (!isOver) {
         await Promise.resolve(ask(client)).catch((error: unknown) => failures.push(error));
@@ -94,11 +94,23 @@ describe.runIf(natsServerBinary !== undefined)('the example with the cluster', (
       if (answer.status === 200) stock.acknowledged = stock.asked;
       answers.push(answer);
     };
-    const probe = async (client: Client) => {
-      liveness.push((await client.ask('/livez')).status);
-      readiness.push(await client.ask('/readyz'));
+    /** Of a client that would keep its connection. */
+    const probesOnKept: Response[] = [];
+    const probe = async (client: Client): Promise<readonly Response[]> => {
+      const lives = await client.ask('/livez');
+      liveness.push(lives);
+      const serves = await client.ask('/readyz');
+      readiness.push(serves);
+      return [lives, serves];
     };
-    const loops = [loop(true, get), loop(false, get), loop(true, put), loop(false, probe), loop(true, probe)];
+    const probeOnKept = async (client: Client) => probesOnKept.push(...(await probe(client)));
+    const loops = [
+      loop(true, get),
+      loop(false, get),
+      loop(true, put),
+      loop(false, probe),
+      loop(true, probeOnKept),
+    ];
     endings.push(async () => {
       isOver = true;
       await Promise.all(loops);
@@ -138,12 +150,15 @@ describe.runIf(natsServerBinary !== undefined)('the example with the cluster', (
         !(status === 503 && /^([1-9]|[12]\d|30)$/.test(retryAfter ?? '')),
     );
     expect(wrong).toEqual([]);
-    expect(new Set(liveness)).toEqual(new Set([200]));
+    expect(new Set(liveness.map(({ status }) => status))).toEqual(new Set([200]));
     const refusals = new Set(answers.filter(({ status }) => status === 503).map(({ body }) => body['error']));
     expect(refusals).toContain('MODEL_MIGRATING');
     expect(
       [...refusals].filter((code) => code !== 'MODEL_MIGRATING' && code !== 'MODEL_SCHEMA_CHANGED'),
     ).toEqual([]);
+
+    // The worker that ends says so to a client, who then comes to another one.
+    expect(probesOnKept.some(({ closes }) => closes)).toBe(true);
 
     const { body } = await client.ask('/products/1');
     expect(body).toEqual({
