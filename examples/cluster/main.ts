@@ -90,12 +90,20 @@ function sayEvent({ event, worker, release, code, signal }: ShopEvent): void {
     display.line(`  - worker ${worker} of release ${release} has ended with ${signal ?? code}`);
 }
 
+/** As a shell has it for a program that a signal ended: 128 and the signal's number. */
+const exitCodes = { SIGINT: 130, SIGTERM: 143 } as const;
 const interrupted = new AbortController();
+let interruptedCode = 0;
 try {
   const options = parseOptions(process.argv.slice(2));
   if (options.help) console.log(help);
   else {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupted.abort());
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.on(signal, () => {
+        interruptedCode = exitCodes[signal];
+        interrupted.abort();
+      });
+    }
     await run(options, interrupted.signal);
   }
 } catch (error) {
@@ -104,4 +112,5 @@ try {
   process.exitCode = isUsers ? 2 : 1;
 } finally {
   for (const close of opened.reverse()) await close();
+  if (interrupted.signal.aborted) process.exitCode = interruptedCode;
 }

@@ -206,9 +206,9 @@ describe.runIf(natsServerBinary !== undefined)('the example with the cluster', (
     });
 
   it('shows what its clients saw, and leaves nothing', async () => {
-    const { code, output } = await runExample(['--workers', '1', '--records', '600', '--rate', '600']);
+    const { code, output } = await runExample(['--workers', '1', '--records', '300', '--rate', '600']);
     expect({ code, output }).toEqual({ code: 0, output });
-    expect(output).toMatch(/^The shop is open on http:\/\/127\.0\.0\.1:\d+ with 600 products\.$/m);
+    expect(output).toMatch(/^The shop is open on http:\/\/127\.0\.0\.1:\d+ with 300 products\.$/m);
     expect(output).toMatch(/^Release 1 alone +200: +\d+ +503: +0$/m);
     expect(output).toMatch(
       /^Until version 2\.0 is published +200: +\d+ +503: +[1-9][\d,]* +Retry-After: .*\d s$/m,
