@@ -14,15 +14,16 @@ export interface Layer {
   readonly mayImportTypesOf?: readonly string[];
 }
 
-const ground = ['src/errors.ts', 'src/limits.ts', 'src/ports'];
+const ground = ['src/errors.ts', 'src/limits.ts', 'src/limits', 'src/ports'];
 const data = ['src/records', 'src/model', 'src/kv', ...ground];
 const runtime = ['src/migration', 'src/cluster', 'src/telemetry', 'machines', ...data];
 
 export const layers: readonly Layer[] = [
   { path: 'src/errors.ts', mayImport: [] },
-  { path: 'src/limits.ts', mayImport: [] },
+  { path: 'src/limits', mayImport: [] },
+  { path: 'src/limits.ts', mayImport: ['src/limits'] },
   { path: 'src/release.ts', mayImport: [] },
-  { path: 'src/ports', mayImport: ['src/errors.ts', 'src/limits.ts'] },
+  { path: 'src/ports', mayImport: ['src/errors.ts', 'src/limits.ts', 'src/limits'] },
   { path: 'src/kv', mayImport: ground },
   { path: 'src/model', mayImport: ground },
   { path: 'src/records', mayImport: ['src/model', 'src/kv', ...ground] },

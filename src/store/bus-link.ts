@@ -56,15 +56,13 @@ export function linkBus(core: StoreCore, bus: MessageBus, databaseId: string): B
     for (const model of models) hub.changed(model);
   });
 
-  const { registry } = options;
   const endMeter =
-    registry === undefined
-      ? undefined
-      : meterBus(registry, self.store, () => ({
-          isConnected: (bus.state?.type ?? 'connected') === 'connected',
-          dropped: bus.counts?.dropped ?? 0,
-          failures: bus.counts?.failures ?? 0,
-        }));
+    options.registry &&
+    meterBus(options.registry, self.store, () => ({
+      isConnected: (bus.state?.type ?? 'connected') === 'connected',
+      dropped: bus.counts?.dropped ?? 0,
+      failures: bus.counts?.failures ?? 0,
+    }));
 
   return {
     endControl() {

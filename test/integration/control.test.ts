@@ -147,6 +147,16 @@ describe('a control request', () => {
     expect((await store.migrationStatus(1)).intentRevision).toBe(1);
   });
 
+  it('is remembered as long as it may be, and forgotten behind one more', async () => {
+    const { value } = limits.migration.keptAnswers;
+    await openHeld();
+    for (let n = 0; n < value; n += 1) await ask('1.pause', { requestId: `r-${n}` });
+    expect(await ask('1.cancel', { requestId: 'r-0' })).toMatchObject({ code: 'REQUEST_ID_REUSED' });
+    await ask('1.pause', { requestId: `r-${value}` });
+    expect(await ask('1.cancel', { requestId: 'r-1' })).toMatchObject({ code: 'REQUEST_ID_REUSED' });
+    expect(await ask('1.cancel', { requestId: 'r-0' })).toMatchObject({ accepted: true, revision: 2 });
+  });
+
   it('for a model with nothing to do is refused, and stays refused under its id', async () => {
     await openHeld();
     const refused = await ask('2.pause', { requestId: 'r-1' });

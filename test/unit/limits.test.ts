@@ -25,6 +25,7 @@ const runtime = 'unit/limits/migration.test.ts';
 const duplicates = 'unit/limits/duplicates.test.ts';
 const verification = 'unit/limits/verification.test.ts';
 const cluster = 'unit/limits/cluster.test.ts';
+const control = 'unit/limits/control.test.ts';
 
 const sizes: Shown = [database, 'takes a key and a value of the full size, and refuses a byte more'];
 const nextChunk: Shown = [
@@ -166,6 +167,20 @@ const shownBy: Readonly<Record<string, readonly [at: Shown, past?: Shown]>> = {
   ],
   'migration.statusEventMs': [[migration, 'are as far apart as they have to be, and no further']],
 
+  'migration.keptAnswers': [
+    ['integration/control.test.ts', 'is remembered as long as it may be, and forgotten behind one more'],
+  ],
+  'cluster.controlBytes': [[control, 'is as large as it may be, and a byte more is refused']],
+  'cluster.controlsAtOnce': [
+    [control, 'are carried out side by side up to their number, and one more is told to come again'],
+  ],
+  'cluster.controlMs': [[control, 'are carried out within their time, and not a millisecond later']],
+  'cluster.operatorIdLength': [[control, 'has a %s as long as it may be, and a character more is refused']],
+  'cluster.followedSubjects': [
+    [control, 'are remembered up to their number, and one more forgets the one that was silent longest'],
+  ],
+  'cluster.keptAuditMessages': [[control, 'are kept up to their number, and one more drops the oldest']],
+  'cluster.namesakes': [[control, 'are remembered up to their number, and no further']],
   'cluster.pendingBytes': [
     [cluster, 'is kept up to its bytes, and the message of one byte more is dropped and counted'],
   ],
