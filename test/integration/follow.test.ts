@@ -183,6 +183,7 @@ describe('followMigrations, of what is asked for', () => {
     await new Promise((resolve) => setImmediate(resolve));
     answer();
     await waitUntil('it is read', () => followed.length === 1);
+    expect(followed).toMatchObject([{ type: 'read', version: 5 }]);
   });
 
   it('asks again behind a gap, for that model, and never goes back', async () => {

@@ -49,7 +49,8 @@ export function createVirtualClock(startWallMs = 1_700_000_000_000): VirtualCloc
 
   return {
     monotonicMs: () => nowMs,
-    wallMs: () => nowMs + wallOffsetMs,
+    // Whole milliseconds, as the system's.
+    wallMs: () => Math.floor(nowMs + wallOffsetMs),
     setTimeout(callback, delayMs) {
       const timer: Timer = { dueMs: nowMs + Math.max(0, delayMs), order: order++, callback };
       timers.add(timer);
