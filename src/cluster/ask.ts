@@ -3,9 +3,10 @@ import type { Clock } from '../ports/clock.ts';
 import type { BusRequestOptions } from './bus.ts';
 import { isSubject } from './subject.ts';
 
-export function unanswered(subject: string, why: string): RequestException {
+/** @param refused the bus does not let this user ask */
+export function unanswered(subject: string, why: string, refused = false): RequestException {
   return new RequestException('BUS_UNANSWERED', `Nobody answers to ${subject}: ${why}.`, {
-    details: { subject },
+    details: refused ? { subject, refused } : { subject },
   });
 }
 

@@ -21,7 +21,8 @@ export interface MessageBus {
   /**
    * Asks those who `respond` to the subject and answers what one of them says.
    *
-   * @throws RequestException BUS_UNANSWERED when nobody is there or there is no connection, TIMEOUT, ABORTED
+   * @throws RequestException BUS_UNANSWERED when nobody is there, there is no connection, or this user may not ask
+   * (`details.refused`), TIMEOUT, ABORTED
    */
   request?(subject: string, payload: Uint8Array, options: BusRequestOptions): Promise<Uint8Array>;
   /**

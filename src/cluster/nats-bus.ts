@@ -159,7 +159,8 @@ export function natsBus(
       return data;
     } catch (error) {
       const { code, message } = error as NatsError;
-      throw unanswered(subject, code === '503' ? 'nobody responds to it' : message);
+      const refused = code === 'PERMISSIONS_VIOLATION';
+      throw unanswered(subject, code === '503' ? 'nobody responds to it' : message, refused);
     }
   };
 

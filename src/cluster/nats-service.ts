@@ -48,10 +48,13 @@ export function openNatsService(
     const error = await service.stopped;
     serveNameless(error?.message ?? 'it was stopped');
   };
-  serve().catch((error: unknown) => serveNameless(messageOf(error)));
+  serve().catch((error: unknown) => {
+    stop?.();
+    serveNameless(messageOf(error));
+  });
 
   return {
-    isClosed: () => nameless !== undefined,
+    isClosed: () => nameless !== undefined || connection.isClosed(),
     unsubscribe() {
       isOver = true;
       stop?.();

@@ -42,7 +42,8 @@ const pauseMs = 250;
  * Pauses, resumes or cancels a migration through whichever node answers, or asks for its status. Where nobody answers, or
  * the node could not carry it out, it is asked again under the same id, so that it is carried out once.
  *
- * The answer tells whether it was accepted, and if not, why; it throws only where there was none.
+ * The answer tells whether it was accepted, and if not, why; it throws only where there was none: at once, with `refused` in
+ * the details, where the server does not let this user ask.
  *
  * @throws RequestException BUS_UNANSWERED, TIMEOUT, ABORTED
  */
@@ -75,10 +76,11 @@ export async function ask(
     const isLast = leftMs() <= tryMs + pauseMs;
     try {
       const within = Math.max(1, Math.min(tryMs, leftMs()));
-      const reply = parseReply(await bus.request(subject, payload, { timeoutMs: within, signal }), subject);
+      const answer = await bus.request(subject, payload, { timeoutMs: within, signal });
+      const reply = parseReply(answer, subject, body);
       if (reply.retryable !== true || isLast) return reply;
     } catch (error) {
-      if (!(error instanceof GodwitException) || !error.retryable) throw error;
+      if (!(error instanceof GodwitException) || !error.retryable || isRefusal(error)) throw error;
       if (leftMs() <= pauseMs) throw error;
     }
     await sleep(clock, Math.min(pauseMs, Math.max(0, leftMs())), signal);
@@ -86,6 +88,9 @@ export async function ask(
       throw new RequestException('ABORTED', `The question to ${subject} was given up.`);
   }
 }
+
+/** The server does not let this user ask, and will not the next time either. */
+const isRefusal = ({ details }: GodwitException) => details['refused'] === true;
 
 /** Without what was left out: nobody has to tell undefined from absent. */
 function defined<T extends object>(options: T): Partial<T> {

@@ -9,6 +9,7 @@ import { busOf } from './connection.ts';
 import type { RemoteStore } from './control-migration.ts';
 import { parseMessage } from './parse-message.ts';
 import { readStatuses } from './read-statuses.ts';
+import { parseReply } from './replies.ts';
 
 export interface FollowOptions extends RemoteStore {
   /** Ids of models. Default: all. */
@@ -52,7 +53,8 @@ const eventTypes = ['status', 'audit', 'metrics'] as const;
  * closed or the loop is left. A status never goes back: one that is older than what came before, by the version of the
  * database, is left out, and so is what comes twice. Reconnects are waited out.
  *
- * @throws RequestException STORE_AMBIGUOUS out of the loop, where nodes of several databases are heard and none is named
+ * @throws RequestException STORE_AMBIGUOUS out of the loop, where nodes of several databases are heard, or a node that is
+ * asked knows of them, and none is named
  */
 export function followMigrations(
   connection: RemoteConnection,
@@ -84,7 +86,9 @@ export function followMigrations(
 
   const isNews = (modelId: number, version: number): boolean => {
     if (version < (versions.get(modelId) ?? 0)) return false;
+    versions.delete(modelId);
     versions.set(modelId, version);
+    forgetOldest(versions);
     return true;
   };
 
@@ -96,7 +100,7 @@ export function followMigrations(
   };
 
   const receive = (payload: Uint8Array, subject: string) => {
-    const message = parseMessage(payload);
+    const message = parseMessage(payload, subject, { store, subjects });
     if (message === undefined || isOfOthers(message.databaseId)) return;
     const { modelId, seq, session } = message;
     if (models?.includes(modelId) === false) return;
@@ -116,15 +120,23 @@ export function followMigrations(
 
   const reader = reads
     ? readStatuses({
-        ask: (about, options: BusRequestOptions) => {
-          const body = Buffer.from(JSON.stringify(followed === undefined ? {} : { databaseId: followed }));
-          return bus.request(`${subjects}.control.${about}.status`, body, options);
+        async ask(about, options: BusRequestOptions) {
+          const body = followed === undefined ? {} : { databaseId: followed };
+          const subject = `${subjects}.control.${about}.status`;
+          return parseReply(
+            await bus.request(subject, Buffer.from(JSON.stringify(body)), options),
+            subject,
+            body,
+          );
         },
         models,
         signal: over.signal,
         onStatus({ databaseId: found, ...read }) {
           if (isOfOthers(found) || !isNews(read.modelId, read.version)) return;
           feed.push({ type: 'read', databaseId: found, ...read });
+        },
+        onAmbiguous(found) {
+          if (followed === undefined) feed.end(ambiguous(store, [found]));
         },
       })
     : undefined;
@@ -151,7 +163,7 @@ export function followMigrations(
 }
 
 /** Sessions end without a word. */
-function forgetOldest(seen: Map<string, number>): void {
+function forgetOldest<Key>(seen: Map<Key, number>): void {
   if (seen.size <= maxLines) return;
   for (const line of seen.keys()) {
     seen.delete(line);

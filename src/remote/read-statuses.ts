@@ -3,7 +3,6 @@ import type { Clock } from '../ports/clock.ts';
 import { sleep, systemClock } from '../ports/clock.ts';
 import type { MigrationRead } from './follow-migrations.ts';
 import type { ControlReply } from './replies.ts';
-import { parseReply } from './replies.ts';
 
 /** Asks nodes for the present status of models until they have answered. */
 export interface StatusReader {
@@ -13,11 +12,13 @@ export interface StatusReader {
 
 export interface StatusReaderOptions {
   /** @param about the id of a model, or `all` */
-  readonly ask: (about: string, options: BusRequestOptions) => Promise<Uint8Array>;
+  readonly ask: (about: string, options: BusRequestOptions) => Promise<ControlReply>;
   /** Undefined: those that the store has. */
   readonly models: readonly number[] | undefined;
   readonly signal: AbortSignal;
   readonly onStatus: (read: Omit<MigrationRead, 'type'>) => void;
+  /** The node that was asked has heard of another database whose stores have this name. */
+  readonly onAmbiguous: (databaseId: string) => void;
   readonly clock?: Clock | undefined;
 }
 
@@ -29,14 +30,15 @@ const pauses = { first: 250, longest: 30_000 } as const;
 const atOnce = 8;
 
 export function readStatuses(options: StatusReaderOptions): StatusReader {
-  const { models, signal, onStatus, clock = systemClock } = options;
+  const { models, signal, onStatus, onAmbiguous, clock = systemClock } = options;
   const wanted = new Set<number>();
   let isListWanted = false;
   let isReading = false;
 
   const ask = async (about: string): Promise<ControlReply | undefined> => {
     try {
-      const reply = parseReply(await options.ask(about, { timeoutMs: answerMs, signal }), about);
+      const reply = await options.ask(about, { timeoutMs: answerMs, signal });
+      if (reply.code === 'STORE_AMBIGUOUS') onAmbiguous(reply.databaseId);
       return reply.retryable === true ? undefined : reply;
     } catch {
       // Nobody is there, or may be asked: there will be another try.

@@ -1,6 +1,7 @@
-import type { MigrationStatus } from '../migration/status.ts';
+import type { ControlBody } from '../cluster/control-request.ts';
 import type { ErrorCode } from '../errors.ts';
 import { RequestException } from '../errors.ts';
+import type { MigrationStatus } from '../migration/status.ts';
 
 /** What a node answers to a control request. */
 export interface ControlReply {
@@ -29,22 +30,70 @@ export interface ControlReply {
   readonly models?: readonly { readonly modelId: number; readonly modelName: string }[] | undefined;
 }
 
-/** @throws RequestException BUS_UNANSWERED for what no node of this format can have said */
-export function parseReply(payload: Uint8Array, subject: string): ControlReply {
+/**
+ * What everybody may have sent who can publish to the inbox of whoever asked.
+ *
+ * @throws RequestException BUS_UNANSWERED for what no node of this format can have said, or not to that
+ */
+export function parseReply(
+  payload: Uint8Array,
+  subject: string,
+  asked: Pick<ControlBody, 'requestId' | 'databaseId'>,
+): ControlReply {
   let reply: unknown;
   try {
     reply = JSON.parse(Buffer.from(payload).toString('utf8'));
   } catch {
     reply = undefined;
   }
-  if (isReply(reply)) return reply;
+  if (isReply(reply) && isTo(asked, reply)) return reply;
   throw new RequestException('BUS_UNANSWERED', `What answers to ${subject} is no store of a known format.`, {
     details: { subject },
   });
 }
 
-function isReply(reply: unknown): reply is ControlReply {
-  if (typeof reply !== 'object' || reply === null) return false;
-  const { v, accepted, databaseId } = reply as Partial<ControlReply>;
-  return v === 1 && typeof accepted === 'boolean' && typeof databaseId === 'string';
+function isTo({ requestId, databaseId }: Pick<ControlBody, 'requestId' | 'databaseId'>, reply: ControlReply) {
+  // What could not be parsed is refused without its id, and by whichever database.
+  if (reply.requestId !== undefined && reply.requestId !== requestId) return false;
+  return !reply.accepted || databaseId === undefined || databaseId === reply.databaseId;
 }
+
+function isReply(reply: unknown): reply is ControlReply {
+  if (!isObject(reply)) return false;
+  const { v, accepted, ...rest } = reply as Readonly<Record<string, unknown>>;
+  return (
+    v === 1 &&
+    typeof accepted === 'boolean' &&
+    Object.entries(parts).every(([name, [isNeeded, holds]]) =>
+      rest[name] === undefined ? !isNeeded : holds(rest[name]),
+    )
+  );
+}
+
+const isObject = (value: unknown) => typeof value === 'object' && value !== null;
+const isString = (value: unknown) => typeof value === 'string';
+const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
+
+const isModel = (value: unknown) => {
+  const { modelId, modelName } = (value ?? {}) as Readonly<Record<string, unknown>>;
+  return isCount(modelId) && isString(modelName);
+};
+
+/** Whether a reply has to have it, and what it then is. */
+const parts: Readonly<
+  Record<Exclude<keyof ControlReply, 'v' | 'accepted'>, readonly [boolean, (value: unknown) => boolean]>
+> = {
+  store: [true, isString],
+  databaseId: [true, isString],
+  nodeId: [true, isString],
+  requestId: [false, isString],
+  code: [false, isString],
+  message: [false, isString],
+  retryable: [false, (value) => typeof value === 'boolean'],
+  modelId: [false, isCount],
+  modelName: [false, isString],
+  revision: [false, isCount],
+  version: [false, isCount],
+  status: [false, isObject],
+  models: [false, (value) => Array.isArray(value) && value.every(isModel)],
+};
