@@ -1,4 +1,4 @@
-import type { MessageBus, Subscription } from './bus.ts';
+import type { BusCounts, BusState, MessageBus, Subscription } from './bus.ts';
 
 const deaf = () => undefined;
 const nothing: Subscription = { unsubscribe: deaf };
@@ -16,17 +16,22 @@ export function shelter(bus: MessageBus, failed: (error: unknown) => void): Mess
       return otherwise;
     }
   };
+  /** What is to answer nothing may be an async function all the same. */
+  const tell = (work: () => unknown): void => {
+    const answer = attempt(work, undefined);
+    if (answer instanceof Promise) answer.catch(failed);
+  };
   const ended = (subscription: Subscription): Subscription => ({
-    unsubscribe: () => attempt(() => subscription.unsubscribe(), undefined),
+    unsubscribe: () => tell(() => subscription.unsubscribe()),
   });
   return {
     get state() {
-      return bus.state;
+      return attempt<BusState | undefined>(() => bus.state, undefined);
     },
     get counts() {
-      return bus.counts;
+      return attempt<BusCounts | undefined>(() => bus.counts, undefined);
     },
-    publish: (subject, payload) => attempt(() => bus.publish(subject, payload), undefined),
+    publish: (subject, payload) => tell(() => bus.publish(subject, payload)),
     subscribe: (subject, receive) => attempt(() => ended(bus.subscribe(subject, receive)), nothing),
     close: () => bus.close(),
     ...(bus.respond && {
@@ -37,7 +42,10 @@ export function shelter(bus: MessageBus, failed: (error: unknown) => void): Mess
       serve: (service) => attempt(() => ended(bus.serve?.(service) ?? nothing), nothing),
     }),
     ...(bus.onState && {
-      onState: (listener) => attempt(() => bus.onState?.(listener) ?? deaf, deaf),
+      onState(listener) {
+        const end = attempt(() => bus.onState?.(listener) ?? deaf, deaf);
+        return () => tell(end);
+      },
     }),
   } satisfies MessageBus;
 }

@@ -25,7 +25,7 @@ export function linkBus(core: StoreCore, bus: MessageBus, databaseId: string): B
     bus,
     subject: `${subjects}.node`,
     self,
-    wallMs: () => clock.wallMs(),
+    clock,
     onFound: (other) =>
       logger.warn(
         { store: self.store, databaseId, otherDatabaseId: other },
