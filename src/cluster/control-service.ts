@@ -79,6 +79,7 @@ async function withinTime(
   try {
     return await carryOut(request, controller.signal);
   } catch (error) {
+    if (error instanceof GodwitException && error.code === 'STORE_CLOSED') throw closing(error);
     if (!controller.signal.aborted) throw error;
     throw new RequestException('CONTROL_FAILED', `The database did not answer within ${timeoutMs} ms.`, {
       details: { timeoutMs },
@@ -107,6 +108,11 @@ function refuseIfAmbiguous({ namesakes, self }: ControlServiceOptions): void {
     `Stores of several databases are called ${self.store} here: pass the databaseId of one of them.`,
     { details: { databaseIds: [self.databaseId, ...others] } },
   );
+}
+
+/** Asked a moment too late: another node, or the next process, carries it out. */
+function closing(cause: unknown): RequestException {
+  return new RequestException('CONTROL_FAILED', 'The node that was asked closes its store.', { cause });
 }
 
 function busy(): RequestException {

@@ -19,7 +19,8 @@ interface Around {
 
 /**
  * Serves under a name that `nats service` and its like find (`$SRV`). A user who may not subscribe to those subjects
- * serves without a name: requests are answered all the same.
+ * serves without a name: requests are answered all the same. (The client, 2.29, overlooks a refusal of those subjects; where
+ * the requests themselves are refused it gives the service up.)
  */
 export function openNatsService(
   connection: NatsConnection,

@@ -169,6 +169,52 @@ describe('a control request', () => {
     expect(await ask('2.pause', { requestId: 'r-1' })).toEqual(refused);
   });
 
+  it('that comes while the store closes is refused for now: another node may carry it out', async () => {
+    const store = await openHeld();
+    const asking = ask('1.pause', { requestId: 'r-1' });
+    barrier.open();
+    const closing = store.close();
+    expect(await asking).toMatchObject({
+      accepted: false,
+      code: 'CONTROL_FAILED',
+      retryable: true,
+      requestId: 'r-1',
+    });
+    await closing;
+  });
+
+  it('is refused for now where too many are under way, and carried out once there are fewer', async () => {
+    const store = await openHeld();
+    let release: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    world.beforeTransaction = () => held;
+    const max = limits.cluster.controlsAtOnce.value;
+    const first = Array.from({ length: max }, () => ask('1.pause'));
+    const beyond = await Promise.all(Array.from({ length: 10 }, () => ask('1.pause')));
+    for (const reply of beyond) {
+      expect(reply).toMatchObject({ accepted: false, code: 'CONTROL_BUSY', retryable: true });
+    }
+    release();
+    for (const reply of await Promise.all(first)) {
+      expect(reply).toMatchObject({ accepted: true, revision: 1 });
+    }
+    expect(await ask('1.pause')).toMatchObject({ accepted: true, revision: 1 });
+    expect((await store.migrationStatus(1)).intentRevision).toBe(1);
+  });
+
+  it('keeps the answers of so many requests, and forgets the oldest', async () => {
+    const store = await openHeld();
+    const kept = limits.migration.keptAnswers.value;
+    const verbs = ['pause', 'resume'];
+    for (let n = 0; n <= kept; n += 1) {
+      await ask(`1.${verbs[n % 2] ?? ''}`, { requestId: `r-${n}` });
+    }
+    expect(await ask('1.resume', { requestId: 'r-1' })).toMatchObject({ accepted: true, revision: 2 });
+    expect((await store.migrationStatus(1)).intentRevision).toBe(kept + 1);
+    // Forgotten: carried out as if it had never come. It is as it asks for already, so nothing is written for it.
+    expect(await ask('1.resume', { requestId: 'r-0' })).toMatchObject({ accepted: true, revision: kept + 2 });
+  });
+
   it('lists the models for all', async () => {
     await openHeld();
     expect(await ask('all.status')).toMatchObject({
