@@ -3,7 +3,7 @@ import type { Clock } from '../ports/clock.ts';
 import { askWithin, unanswered } from './ask.ts';
 import type { BusAnswer, Subscription, WholeMessageBus } from './bus.ts';
 import { keepBusState, messageOf } from './bus-state.ts';
-import { isSubject, matcherOf } from './subject.ts';
+import { checkedGroup, isSubject, matcherOf } from './subject.ts';
 
 interface Receiver {
   readonly matches: (subject: string) => boolean;
@@ -70,7 +70,7 @@ export function localBus({ clock = systemClock }: { readonly clock?: Clock } = {
   };
 
   const respond = (subject: string, group: string, answer: BusAnswer): Subscription => {
-    const responder = { matches: matcherOf(subject), group, answer };
+    const responder = { matches: matcherOf(subject), group: checkedGroup(group), answer };
     responders.add(responder);
     return { unsubscribe: () => void responders.delete(responder) };
   };

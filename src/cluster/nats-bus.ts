@@ -9,7 +9,7 @@ import { openNats } from './nats-connect.ts';
 import { createNatsOutlet } from './nats-outlet.ts';
 import type { Heard, LiveListener } from './nats-service.ts';
 import { openNatsService } from './nats-service.ts';
-import { isSubject, matcherOf } from './subject.ts';
+import { checkedGroup, isSubject, matcherOf } from './subject.ts';
 
 /** A connection of the package `nats`. */
 export type NatsClient = NatsConnection;
@@ -201,21 +201,15 @@ export function natsBus(
     request: (subject, payload, how) =>
       askWithin(clock, subject, how, () => ask(subject, payload, how.timeoutMs)),
     respond: (subject, group, answer) =>
-      add({ subject, queue: nameOf(group), hear: (request) => respondTo(request, answer) }),
+      add({ subject, queue: checkedGroup(group), hear: (request) => respondTo(request, answer) }),
     serve: (service) =>
       add({
         subject: service.subject,
-        service: { ...service, group: nameOf(service.group) },
+        service: { ...service, group: checkedGroup(service.group) },
         hear: (request) => respondTo(request, service.answer),
       }),
     close: () => (closed ??= end()),
   };
-}
-
-/** Of a group. */
-function nameOf(group: string): string {
-  if (!isSubject(group)) throw new TypeError(`'${group}' is no name of a group.`);
-  return group;
 }
 
 const verbOf = (operation: string) => (operation === 'publish' ? 'publish to' : 'subscribe to');

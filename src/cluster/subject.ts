@@ -15,3 +15,9 @@ export function matcherOf(subject: string): (other: string) => boolean {
   const prefix = `${above}.`;
   return (other) => other.startsWith(prefix);
 }
+
+/** @throws TypeError when it is no name of a group */
+export function checkedGroup(group: string): string {
+  if (!isSubject(group)) throw new TypeError(`'${group}' is no name of a group.`);
+  return group;
+}

@@ -1,6 +1,7 @@
 import type { NatsConnection } from 'nats';
 import { RequestStrategy } from 'nats';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openNatsService } from '../../src/cluster/nats-service.ts';
 import { controlMigration, followMigrations } from '../../src/nats.ts';
 import type { ControlReply, FollowedMigration } from '../../src/nats.ts';
 import { release } from '../../src/release.ts';
@@ -12,6 +13,15 @@ import type { Barrier, World } from '../rig/operators.ts';
 import { codeOf, createBarrier, createWorld, waitUntil } from '../rig/operators.ts';
 
 const timeoutMs = 20_000;
+
+const service = {
+  name: 'godwit',
+  version: '1.0.0',
+  description: '',
+  metadata: {},
+  subject: 'ask.>',
+  group: 'g',
+} as const;
 
 describe.runIf(natsServerBinary !== undefined)('stores on one NATS server', () => {
   let place: NatsPlace;
@@ -230,6 +240,16 @@ describe.runIf(natsServerBinary !== undefined)('stores on one NATS server', () =
       await third.store.close();
       expect(await intents()).toEqual([0, 0]);
     });
+  });
+
+  it('a service is to be opened anew once its connection is closed', async () => {
+    const connection = await place.connection();
+    const around = { hear: () => undefined, refused: () => undefined };
+    const live = openNatsService(connection, { ...service, answer: (payload) => payload }, around);
+    await waitUntil('it is found', async () => (await findServices(outside)).length === 1);
+    expect(live.isClosed()).toBe(false);
+    await connection.close();
+    expect(live.isClosed()).toBe(true);
   });
 
   it.each([

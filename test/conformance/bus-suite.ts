@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { BusState, WholeMessageBus } from '../../src/cluster/bus.ts';
+import type { BusAnswer, BusService, BusState, WholeMessageBus } from '../../src/cluster/bus.ts';
 import { codeOf, waitUntil } from '../rig/operators.ts';
 
 /** Two who can hear each other: two connections, or one bus twice. */
@@ -12,7 +12,18 @@ export interface BusPair {
 
 const bytes = (text: string) => Buffer.from(text);
 const textOf = (payload: Uint8Array) => Buffer.from(payload).toString();
+const codeIn = ({ code }: { readonly code: string }) => code;
 let probes = 0;
+
+const service: BusService = {
+  name: 'echo',
+  version: '1.2.3',
+  description: 'Says it again',
+  metadata: { node: 'a' },
+  subject: 'ask.>',
+  group: 'g',
+  answer: (payload) => payload,
+};
 
 /** What `to` has subscribed to by now reaches it from `from` once this resolves. */
 export async function reaches(from: WholeMessageBus, to: WholeMessageBus): Promise<void> {
@@ -102,6 +113,9 @@ export function describeMessageBus(name: string, open: () => Promise<BusPair>): 
         expect(one.state.lastError?.code).toBe('BAD_SUBJECT');
         expect(() => one.subscribe(subject, hear)).toThrow(TypeError);
         expect(() => one.respond(subject, 'g', (payload) => payload)).toThrow(TypeError);
+        expect(() => one.respond('a', subject, (payload) => payload)).toThrow(TypeError);
+        expect(() => one.serve({ ...service, subject })).toThrow(TypeError);
+        expect(() => one.serve({ ...service, group: subject })).toThrow(TypeError);
         await expect(one.request(subject, bytes(''), { timeoutMs: 1_000 })).rejects.toThrow(TypeError);
       },
     );
@@ -155,6 +169,80 @@ export function describeMessageBus(name: string, open: () => Promise<BusPair>): 
       expect(asked).toBe(2);
     });
 
+    it('has one of a group answer each request to a service, until that ends', async () => {
+      const asked: string[] = [];
+      const serving = [one, other, other].map((bus, at) =>
+        bus.serve({
+          ...service,
+          answer(payload, subject) {
+            asked.push(`${subject} ${textOf(payload)}`);
+            return bytes(`${textOf(payload)} by ${at}`);
+          },
+        }),
+      );
+      await reaches(one, other);
+      await reaches(other, one);
+      const answers: string[] = [];
+      for (let n = 0; n < 60; n += 1) {
+        answers.push(textOf(await one.request('ask.me', bytes(`${n}`), { timeoutMs: 20_000 })));
+      }
+      await flushed();
+      expect(asked).toEqual(answers.map((_, n) => `ask.me ${n}`));
+      expect(new Set(answers.map((answer) => answer.split(' by ')[1])).size).toBeGreaterThan(1);
+      for (const { unsubscribe } of serving) {
+        unsubscribe();
+        unsubscribe();
+      }
+      await waitUntil('nobody is there', async () => {
+        const asking = one.request('ask.me', bytes(''), { timeoutMs: 20_000 });
+        return (await asking.then(() => '', codeIn)) === 'BUS_UNANSWERED';
+      });
+      expect([one.counts.failures, other.counts.failures]).toEqual([0, 0]);
+    });
+
+    it.each(['respond', 'serve'] as const)(
+      'lets one who is not meant stay silent, so that another group answers: %s',
+      async (how) => {
+        const asked: string[] = [];
+        const answerAs = (group: string) => {
+          const answer: BusAnswer = async (payload) => {
+            asked.push(group);
+            await Promise.resolve();
+            return textOf(payload) === group ? bytes(`${group} answers`) : undefined;
+          };
+          if (how === 'serve') other.serve({ ...service, group, answer });
+          else other.respond('ask.>', group, answer);
+        };
+        answerAs('g-1');
+        answerAs('g-2');
+        await reaches(one, other);
+        for (const group of ['g-1', 'g-2', 'g-1', 'g-2']) {
+          expect(textOf(await one.request('ask.me', bytes(group), { timeoutMs: 20_000 }))).toBe(
+            `${group} answers`,
+          );
+        }
+        asked.length = 0;
+        expect(await codeOf(one.request('ask.me', bytes('g-3'), { timeoutMs: 100 }))).toBe('TIMEOUT');
+        await waitUntil('both were asked', () => asked.length === 2);
+        expect(asked.toSorted()).toEqual(['g-1', 'g-2']);
+        expect(other.counts.failures).toBe(0);
+      },
+    );
+
+    it('counts an answer of a service that fails, and goes on answering', async () => {
+      let asked = 0;
+      const answer: BusAnswer = (payload) => {
+        if (asked++ === 0) throw new Error('a responder failed');
+        return payload;
+      };
+      other.serve({ ...service, answer });
+      await reaches(one, other);
+      expect(await codeOf(one.request('ask.me', bytes(''), { timeoutMs: 100 }))).toBe('TIMEOUT');
+      expect(textOf(await one.request('ask.me', bytes('2'), { timeoutMs: 20_000 }))).toBe('2');
+      expect(other.counts.failures).toBe(1);
+      expect(other.state.lastError).toMatchObject({ code: 'RESPONDER_THREW' });
+    });
+
     it('counts an answer that fails, and goes on answering', async () => {
       let asked = 0;
       other.respond('ask', 'g', (payload) => {
@@ -204,6 +292,7 @@ export function describeMessageBus(name: string, open: () => Promise<BusPair>): 
       expect(await codeOf(one.request('a', bytes(''), { timeoutMs: 600_000 }))).toBe('BUS_UNANSWERED');
       one.subscribe('a', hear).unsubscribe();
       one.respond('a', 'g', (payload) => payload).unsubscribe();
+      one.serve(service).unsubscribe();
       expect(heard).toEqual([]);
     });
   });
