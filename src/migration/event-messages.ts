@@ -49,6 +49,8 @@ export function publishEvents(
     const message: MigrationMessage = { v: 1, ...source, ...event, seq };
     const payload = Buffer.from(JSON.stringify(message));
     const isConnected = (bus.state?.type ?? 'connected') === 'connected';
+    // A bus may be back without a word.
+    if (isConnected) publishKept(0);
     if (event.type !== 'audit' || isConnected) return bus.publish(subject, payload);
     kept.push([subject, payload]);
     // Given to a bus that is away: it drops them and counts that.

@@ -43,7 +43,16 @@ const states = (followed: readonly FollowedMigration[]) =>
   );
 
 describe('followMigrations, of what is published', () => {
-  const head = { v: 1, store: 'geo', databaseId: 'd', nodeId: 'a', session: 's', modelId: 1 };
+  const head = {
+    v: 1,
+    store: 'geo',
+    databaseId: 'd',
+    nodeId: 'a',
+    session: 's',
+    modelId: 1,
+    epoch: 1,
+    atMs: 1,
+  };
   const publish = (type: string, message: object, subject = `godwit.geo.${type}.1`) =>
     bus.publish(subject, bytes({ ...head, type, ...message }));
   const status = (seq: number, version: number, more: object = {}) =>
@@ -193,7 +202,16 @@ describe('followMigrations, of what is asked for', () => {
     await waitUntil('both are read', () => followed.length === 2);
     asked.length = 0;
     answers.set('1', { version: 29, state: 'Idle' });
-    const head = { v: 1, store: 'geo', databaseId: 'd', nodeId: 'a', session: 's', modelId: 1 };
+    const head = {
+      v: 1,
+      store: 'geo',
+      databaseId: 'd',
+      nodeId: 'a',
+      session: 's',
+      modelId: 1,
+      epoch: 1,
+      atMs: 1,
+    };
     const status = { state: 'Running' };
     bus.publish('godwit.geo.status.1', bytes({ ...head, type: 'status', seq: 1, version: 20, status }));
     bus.publish('godwit.geo.status.1', bytes({ ...head, type: 'status', seq: 3, version: 30, status }));

@@ -1,9 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Registry } from 'prom-client';
-import type { MessageBus } from '../../src/cluster/bus.ts';
+import type { BusState, MessageBus } from '../../src/cluster/bus.ts';
 import { localBus } from '../../src/cluster/local-bus.ts';
 import { shelter } from '../../src/cluster/shelter.ts';
 import { backfill } from '../../src/migration/backfill-spec.ts';
+import { publishEvents } from '../../src/migration/event-messages.ts';
+import type { MigrationEvent } from '../../src/migration/events.ts';
 import type { World } from '../rig/operators.ts';
 import { createWorld, TownV2, toV2, waitUntil } from '../rig/operators.ts';
 
@@ -72,6 +74,31 @@ describe('a bus of the application', () => {
     process.off('unhandledRejection', onRejection);
     expect(rejections).toEqual([]);
   });
+});
+
+it('a bus that does not tell when it is back carries what waited for it before what comes next', () => {
+  let tell: (event: MigrationEvent) => void = () => undefined;
+  const hub = {
+    subscribe(receive: (event: MigrationEvent) => void) {
+      tell = receive;
+      return () => undefined;
+    },
+  };
+  let type: BusState['type'] = 'reconnecting';
+  const carried: string[] = [];
+  const bus = {
+    get state() {
+      return { type, sinceMs: 0 };
+    },
+    publish: (subject: string) => void carried.push(subject),
+  };
+  const source = { store: 'geo', databaseId: 'd', nodeId: 'a', session: 's' };
+  publishEvents(hub, bus, 'godwit.geo', source);
+  for (const modelId of [1, 2]) tell({ type: 'audit', seq: 1, modelId } as MigrationEvent);
+  expect(carried).toEqual([]);
+  type = 'connected';
+  tell({ type: 'status', seq: 2, modelId: 3 } as MigrationEvent);
+  expect(carried).toEqual(['godwit.geo.audit.1', 'godwit.geo.audit.2', 'godwit.geo.status.3']);
 });
 
 describe('a shelter', () => {

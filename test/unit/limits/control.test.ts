@@ -103,7 +103,7 @@ describe('other databases of one name', () => {
       bus,
       subject: 'n',
       self,
-      wallMs: () => 0,
+      clock: createVirtualClock(),
       onFound: (databaseId) => found.push(databaseId),
     });
     for (let n = 0; n <= value; n += 1) {
@@ -160,7 +160,8 @@ describe('the subjects that are followed', () => {
       for await (const event of followMigrations(bus, { store: 'geo', reads: false })) followed.push(event);
     })();
     const publish = async (session: number, seq: number) => {
-      const metrics = { v: 1, type: 'metrics', databaseId: 'd', modelId: 1, version: 1, metrics: {} };
+      const about = { v: 1, store: 'geo', databaseId: 'd', nodeId: 'n', modelId: 1, epoch: 0, atMs: 0 };
+      const metrics = { ...about, type: 'metrics', version: 1, metrics: {} };
       bus.publish('godwit.geo.metrics.1', bytes({ ...metrics, session: `s${session}`, seq }));
       if (session % 500 === 0) await new Promise((resolve) => setImmediate(resolve));
     };
