@@ -3,9 +3,13 @@ import type { BusCounts, BusState, MessageBus, Subscription } from './bus.ts';
 const deaf = () => undefined;
 const nothing: Subscription = { unsubscribe: deaf };
 
+const types: readonly unknown[] = ['connected', 'reconnecting', 'closed'] satisfies BusState['type'][];
+const isCount = (value: unknown) => Number.isFinite(value) && (value as number) >= 0;
+const isState = (state: BusState | undefined) => types.includes(state?.type) && isCount(state?.sinceMs);
+
 /**
  * An application's own bus, made harmless for a store: what it throws is told, and disturbs nobody who publishes or
- * listens. A store asks nobody, so `request` is left out.
+ * listens, and what it says of itself that makes no sense, nobody is told. A store asks nobody, so `request` is left out.
  */
 export function shelter(bus: MessageBus, failed: (error: unknown) => void): MessageBus {
   const attempt = <T>(work: () => T, otherwise: T): T => {
@@ -26,10 +30,12 @@ export function shelter(bus: MessageBus, failed: (error: unknown) => void): Mess
   });
   return {
     get state() {
-      return attempt<BusState | undefined>(() => bus.state, undefined);
+      const state = attempt<BusState | undefined>(() => bus.state, undefined);
+      return isState(state) ? state : undefined;
     },
     get counts() {
-      return attempt<BusCounts | undefined>(() => bus.counts, undefined);
+      const counts = attempt<BusCounts | undefined>(() => bus.counts, undefined);
+      return isCount(counts?.dropped) && isCount(counts?.failures) ? counts : undefined;
     },
     publish: (subject, payload) => tell(() => bus.publish(subject, payload)),
     subscribe: (subject, receive) => attempt(() => ended(bus.subscribe(subject, receive)), nothing),

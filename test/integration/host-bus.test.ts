@@ -51,6 +51,10 @@ describe('a bus of the application', () => {
     ['rejects in publish', () => failing('publish', reject)] as const,
     ['cannot be unsubscribed from', subscriptionsFail] as const,
     [
+      'counts and is nonsense',
+      () => ({ ...localBus(), counts: { dropped: NaN, failures: -1 }, state: { type: 'odd' } }),
+    ] as const,
+    [
       'answers nothing where a subscription is due',
       () => ({ publish: () => undefined, subscribe: () => undefined, close: (): void => undefined }),
     ] as const,
@@ -67,7 +71,9 @@ describe('a bus of the application', () => {
       registry,
     });
     expect(await store.model(TownV2).count()).toBe(120);
-    expect((await store.migrationStatus(1)).state).toBe('Idle');
+    const { state, bus } = await store.migrationStatus(1);
+    expect(state).toBe('Idle');
+    expect(bus?.type ?? 'connected').toBe('connected');
     expect(await registry.metrics()).toContain('godwit_bus_connected');
     await store.close();
     await new Promise(setImmediate);
