@@ -113,7 +113,7 @@ describe('several processes on one database', () => {
       const answers = await Promise.all(all.map((one) => one.ask()));
       const recordsDone = await readMoved();
       const { fraction } = answers[0] ?? {};
-      expect(answers).toEqual(all.map(() => ({ mark: 'MODEL_MIGRATING', recordsDone, fraction })));
+      expect(answers).toMatchObject(all.map(() => ({ mark: 'MODEL_MIGRATING', recordsDone, fraction })));
       // While commits of the owner are under way.
       const beatsSeen = await beatsOfOwner();
       await cluster.until('a heartbeat', [keys.beat], async () =>
