@@ -168,6 +168,8 @@ export async function letGo(migration: ModelMigration): Promise<void> {
   } catch (error) {
     runtime.logger.warn({ err: error, model: model.name }, 'a lease could not be released');
   }
+  // The status of the last commit may have been read before: it names an owner that is none any more.
+  if (held !== undefined) runtime.events.changed(model);
 }
 
 /** Waits until a retry is due, an operator intervenes (the next start sees it), or this process shall stop. */

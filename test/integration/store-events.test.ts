@@ -3,6 +3,8 @@ import { localBus } from '../../src/cluster/local-bus.ts';
 import { backfill } from '../../src/migration/backfill-spec.ts';
 import type { MigrationMessage } from '../../src/migration/event-messages.ts';
 import type { MigrationEvent } from '../../src/migration/events.ts';
+import type { MigrationLease } from '../../src/migration/lease.ts';
+import type { MigrationStatus } from '../../src/migration/status.ts';
 import type { Barrier, World } from '../rig/operators.ts';
 import { createBarrier, createWorld, heldHandler, TownV2, toV2, waitUntil } from '../rig/operators.ts';
 import { malformed } from '../rig/subject-schemas.ts';
@@ -35,6 +37,19 @@ async function openHeld(options: Partial<Parameters<World['open']>[0]> = {}) {
   });
   await waitUntil('it is held', () => barrier.waiting > 0);
   return store;
+}
+
+/** The default lease, which is given back when the barrier is open. */
+function releasingAt(barrier: Barrier, lease: MigrationLease): MigrationLease {
+  return {
+    explain: (modelId) => lease.explain(modelId),
+    async acquire(request) {
+      const handle = await lease.acquire(request);
+      if (handle.refused === true) return handle;
+      const { release, ...rest } = handle;
+      return { ...rest, release: () => barrier.pass().then(release) };
+    },
+  };
 }
 
 const collect = async (events: AsyncIterable<MigrationEvent>): Promise<MigrationEvent[]> => {
@@ -74,6 +89,26 @@ describe('migrationEvents', () => {
       event.type === 'audit' ? [event.event.type] : [],
     );
     expect(types).toContain('Paused');
+  });
+
+  it('tells that nobody owns a migration any more, however long its owner takes to let go', async () => {
+    const letsGo = createBarrier();
+    letsGo.shut();
+    const store = await openHeld({ migrationLease: ({ lease }) => releasingAt(letsGo, lease) });
+    const statuses: MigrationStatus[] = [];
+    const following = (async () => {
+      for await (const event of store.migrationEvents()) {
+        if (event.type === 'status') statuses.push(event.status);
+      }
+    })();
+    await store.pauseMigration(1);
+    barrier.open();
+    await waitUntil('it is told to be paused', () => statuses.at(-1)?.state === 'Paused');
+    expect(statuses.at(-1)?.owner).not.toBeNull();
+    letsGo.open();
+    await waitUntil('it is told to be nobody’s', () => statuses.at(-1)?.owner === null);
+    await store.close();
+    await following;
   });
 
   it('ends when its signal aborts, also one that has aborted before', async () => {
