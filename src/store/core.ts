@@ -138,11 +138,12 @@ export function createCore(parts: CoreParts): StoreCore {
       }),
     logger,
     meters,
-    readModel: (model) =>
+    readModel: ({ id, keys: own }) =>
       database.transact(async (tx) => ({
         version: Number(await tx.getReadVersion()),
-        status: await readStatusIn(tx, runtime, model),
-        metrics: await readMetrics(tx, model.keys),
+        // A step of a chain of versions tells of its own model: the way on from it would be left out.
+        status: await readStatusIn(tx, runtime, modelBy(id)),
+        metrics: await readMetrics(tx, own),
       })),
     trim: (model) => trimAuditEvents(database, model.keys, options.migrationAuditLogMaxEntries),
   });

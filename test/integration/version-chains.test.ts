@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { backfill } from '../../src/migration/backfill-spec.ts';
 import type { MigrationStep } from '../../src/migration/step-spec.ts';
+import type { MigrationStatus } from '../../src/migration/status.ts';
 import { step } from '../../src/migration/step-spec.ts';
 import { defineModel, int32, string } from '../../src/model/index.ts';
 import type { MigrationRig } from '../rig/migration.ts';
@@ -317,6 +318,55 @@ describe('a chain of versions', () => {
     isMended = true;
     expect(await store.retryQuarantined(1)).toEqual({ restored: 1, left: [] });
     await expectMoved(store);
+  });
+
+  it('tells of the way that is left as long as it is between two steps', async () => {
+    const [between, toldMeanwhile, go] = [createLatch(), createLatch(), createLatch()];
+    let isBetween = false;
+    const slow = step('1.0', '2.0', {
+      dataModel: NoteV2,
+      migrationHandler: backfill({ transform: toV2 }),
+      migrationExpandHandler: async () => {
+        // Longer than statuses are apart: what comes behind it is told by the step itself.
+        await new Promise<void>((resolve) => rig.clock.setTimeout(resolve, 1_000));
+        return succeed({} as never);
+      },
+    });
+    const store = await open({
+      migrations: chain(slow, second),
+      migrationLease: ({ lease }) => ({
+        explain: (modelId) => lease.explain(modelId),
+        async acquire(request) {
+          const handle = await lease.acquire(request);
+          if (handle.refused === true) return handle;
+          const release = async () => {
+            isBetween = true;
+            between.open();
+            await go.opened;
+            await handle.release();
+          };
+          return { ...handle, release };
+        },
+      }),
+      ...inBackground,
+    });
+    const told: MigrationStatus[] = [];
+    const following = (async () => {
+      for await (const event of store.migrationEvents()) {
+        if (event.type !== 'status') continue;
+        told.push(event.status);
+        if (isBetween) toldMeanwhile.open();
+      }
+    })();
+    await rig.settle(between.opened);
+    await rig.settle(toldMeanwhile.opened);
+    expect(told.at(-1)).toMatchObject({ state: 'Waiting', blocking: true });
+    expect(told.at(-1)?.migrationId).toMatch(/^Note:2\.0->3\.0#/);
+    go.open();
+    await rig.settle(store.awaitMigration(1));
+    await rig.settle(store.close());
+    await following;
+    expect(told.at(-1)).toMatchObject({ state: 'Idle', blocking: false });
   });
 
   it('can be paused in a step, and shows which one it is', async () => {
