@@ -4,6 +4,8 @@ import { RequestException } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { MigrationMessage } from '../migration/event-messages.ts';
 import type { MigrationStatus } from '../migration/status.ts';
+import type { Clock } from '../ports/clock.ts';
+import { systemClock } from '../ports/clock.ts';
 import type { RemoteConnection } from './connection.ts';
 import { busOf } from './connection.ts';
 import type { RemoteStore } from './control-migration.ts';
@@ -59,6 +61,7 @@ const eventTypes = ['status', 'audit', 'metrics'] as const;
 export function followMigrations(
   connection: RemoteConnection,
   { store, prefix = 'godwit', models, databaseId, reads = true, signal }: FollowOptions,
+  { clock = systemClock }: { readonly clock?: Clock } = {},
 ): AsyncIterable<FollowedMigration> {
   const bus = busOf(connection);
   const subjects = `${prefix}.${store}`;
@@ -131,6 +134,7 @@ export function followMigrations(
         },
         models,
         signal: over.signal,
+        clock,
         onStatus({ databaseId: found, ...read }) {
           if (isOfOthers(found) || !isNews(read.modelId, read.version)) return;
           feed.push({ type: 'read', databaseId: found, ...read });

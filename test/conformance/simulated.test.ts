@@ -19,7 +19,6 @@ async function open(clock: Clock = systemClock) {
     faults: noFaults,
     availableAtMs: 0,
     versionOffsetMs: 0,
-    busDownUntilMs: 0,
     latencyMs: 5,
     operations: 0,
     strikes: 0,

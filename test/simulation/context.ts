@@ -3,6 +3,8 @@ import { KeyValueError } from '../../src/kv/kv.ts';
 import type { SeededRandom } from '../rig/seed.ts';
 import type { Invariants } from './invariants.ts';
 import type { Program, Programs } from './programs.ts';
+import type { RemoteOperators } from './remote-operators.ts';
+import type { SimBus } from './sim-bus.ts';
 import type { SimCluster } from './sim-database.ts';
 import { DriverBug } from './sim-database.ts';
 import type { SimNode } from './sim-node.ts';
@@ -14,6 +16,8 @@ export interface Simulated {
   readonly random: SeededRandom;
   readonly cluster: SimCluster;
   readonly invariants: Invariants;
+  readonly bus: SimBus;
+  readonly operators: RemoteOperators;
   readonly programs: Programs;
   /** What the programs of this history register. */
   readonly modelIds: readonly number[];

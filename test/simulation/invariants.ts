@@ -2,6 +2,7 @@ import type { KeyValueDatabase, Transaction } from '../../src/kv/kv.ts';
 import type { ModelKeys, StoreKeys } from '../../src/records/keys.ts';
 import type { StoredForms } from '../../src/records/stored-forms.ts';
 import { createStoredForms } from '../../src/records/stored-forms.ts';
+import type { ControlRules } from './control-rules.ts';
 import type { Picture } from './picture.ts';
 import { Pictures } from './picture.ts';
 import { hopsOf, mayBeSetAside } from './programs.ts';
@@ -40,6 +41,7 @@ export class Invariants {
   readonly #prefix: string;
   readonly #models: readonly Watched[];
   readonly #report: (violation: Violation) => void;
+  readonly #control: ControlRules;
   #closings = 0;
 
   constructor(
@@ -47,7 +49,9 @@ export class Invariants {
     keys: StoreKeys,
     modelIds: readonly number[],
     report: (violation: Violation) => void,
+    control: ControlRules,
   ) {
+    this.#control = control;
     this.#database = database;
     this.#prefix = latin1(keys.prefix);
     this.#report = report;
@@ -102,6 +106,7 @@ export class Invariants {
         const was = model.pictures.current;
         if (isPictureChanged) await model.pictures.update(commit);
         const is = model.pictures.current;
+        this.#control.observe(model.id, was, is);
         if (is.fence?.state !== 'migrating') model.closed = undefined;
         else if (was.fence?.state !== 'migrating') model.closed = this.#closings += 1;
         try {

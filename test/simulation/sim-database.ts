@@ -72,7 +72,6 @@ export interface SimCluster<Node extends Client = SimNode> {
   availableAtMs: number;
   /** Versions jump by it: a million to the second. */
   versionOffsetMs: number;
-  busDownUntilMs: number;
   readonly latencyMs: number;
   operations: number;
   strikes: number;

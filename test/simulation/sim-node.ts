@@ -7,8 +7,7 @@ import type { Inspector } from '../../src/migration/machine-clock.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
 import transform from '../../workers/transform.ts';
 import type { Program } from './programs.ts';
-import type { SimBusReceivers } from './sim-bus.ts';
-import { connectBus } from './sim-bus.ts';
+import type { SimBus } from './sim-bus.ts';
 import type { SimCluster } from './sim-database.ts';
 import { connect } from './sim-database.ts';
 import type { Mortal, World } from './world.ts';
@@ -24,7 +23,7 @@ interface NodeParts {
   readonly cluster: SimCluster;
   readonly subspace: readonly string[];
   readonly living: Set<SimNode>;
-  readonly receivers: SimBusReceivers;
+  readonly bus: SimBus;
   readonly faults: () => NodeFaults;
   readonly inspect: Inspector | undefined;
   readonly onAudit: (node: SimNode, event: MigrationAuditEvent) => void;
@@ -131,7 +130,7 @@ export class SimNode implements Mortal {
           database: this.database,
           subspace: this.#parts.subspace,
           pool: this.#createPool(),
-          bus: connectBus(this.#parts.cluster, this.#parts.receivers, this),
+          bus: this.#parts.bus.connect(this, this.clock),
           nodeId: this.name,
           migrationAuditEventReporter: (event) => {
             this.world.note(

@@ -13,13 +13,19 @@ import { checkEnd } from './end-checks.ts';
 import { Invariants } from './invariants.ts';
 import type { Program, Programs } from './programs.ts';
 import { createPrograms, drawPlan, modelOf, poisonLabel } from './programs.ts';
-import type { SimBusReceivers } from './sim-bus.ts';
-import { listen } from './listener.ts';
+import { ControlRules } from './control-rules.ts';
+import { checkEvents, ignorance, positionNow } from './event-checks.ts';
+import type { Follower } from './listener.ts';
+import { follow, MessageRules } from './listener.ts';
+import { RemoteOperators } from './remote-operators.ts';
+import type { SimBusEnd } from './sim-bus.ts';
+import { longestOnBusMs, SimBus } from './sim-bus.ts';
 import type { SimCluster } from './sim-database.ts';
 import { noFaults } from './sim-database.ts';
 import { SimNode } from './sim-node.ts';
+import type { Violation } from './rules.ts';
 import { drawFaults, restart, Storm, varied } from './storm.ts';
-import { World } from './world.ts';
+import { NodeClock, World } from './world.ts';
 
 /** What one seed came to. */
 export interface SimulationResult {
@@ -40,7 +46,14 @@ export interface SimulationOptions {
   readonly inspect?: Inspector | undefined;
 }
 
+/** Somebody who has nothing but the bus. */
+interface Outsider {
+  readonly bus: SimBusEnd;
+  readonly clock: NodeClock;
+}
+
 const subspace = ['simulated'];
+const busStream = 0x6275_7300;
 /** Within this much time after the last fault everything has to be over. */
 const calmMs = 600_000;
 
@@ -58,17 +71,21 @@ class Simulation implements Simulated {
   readonly invariants: Invariants;
   readonly programs: Programs;
   readonly modelIds: readonly number[];
+  readonly bus: SimBus;
+  readonly operators: RemoteOperators;
+  /** By name, the dead ones too. */
+  readonly nodes = new Map<string, SimNode>();
   readonly living = new Set<SimNode>();
   readonly pending: Simulated['pending'] = new Map();
   isCalm = true;
   struck = 0;
   readonly #seed: number;
   readonly #keys = createStoreKeys(subspace);
-  readonly #receivers: SimBusReceivers = new Set();
+  readonly #messages: MessageRules;
+  readonly #follower: Follower;
   readonly #inspect: Inspector | undefined;
   #storm: Storm | undefined;
   #failure: string | undefined;
-  #nodes = 0;
   #commits = 0;
   /** Of the programs that were ever started: what it has begun, only it ends. */
   #newest = 0;
@@ -91,14 +108,16 @@ class Simulation implements Simulated {
       },
     });
     this.modelIds = this.random.pick([[1], [1, 2], [1, 2], [1, 3], [1, 2, 3]]);
-    this.invariants = new Invariants(base, this.#keys, this.modelIds, ({ message }) => this.fail(message));
+    const report = ({ message }: Violation) => this.fail(message);
+    const control = new ControlRules(report);
+    this.#messages = new MessageRules(this.modelIds, this.fail);
+    this.invariants = new Invariants(base, this.#keys, this.modelIds, report, control);
     this.cluster = {
       world,
       base,
       faults: noFaults,
       availableAtMs: 0,
       versionOffsetMs: 0,
-      busDownUntilMs: 0,
       latencyMs: this.random.pick([1, 5, 20]),
       operations: 0,
       strikes: 0,
@@ -108,7 +127,19 @@ class Simulation implements Simulated {
       },
     };
     this.programs = createPrograms(world, drawPlan(this.random), this.modelIds);
-    listen(this, this.#receivers);
+    // Whatever is on the bus, and whoever uses it from outside, draws from a stream of its own.
+    const onBus = createSeededRandom(seed ^ busStream);
+    this.bus = new SimBus(world, onBus, {
+      published: (subject, payload) => this.#messages.published(subject, payload),
+      answered: (...heard) => control.answered(...heard),
+    });
+    const [dashboard, bot] = ['dashboard', 'bot'].map((name) => {
+      const end = { name, isDead: false, isFrozen: false };
+      const clock = new NodeClock(world, end, 1, 0, onBus);
+      return { bus: this.bus.connect(end, clock), clock };
+    }) as [Outsider, Outsider];
+    this.#follower = follow(this, dashboard.bus, dashboard.clock);
+    this.operators = new RemoteOperators(this, { ...bot, random: onBus.fork(), rules: control });
   }
 
   async run(): Promise<void> {
@@ -148,22 +179,25 @@ class Simulation implements Simulated {
   };
 
   start(program: Program): SimNode {
-    this.#nodes += 1;
     const at = this.programs.all.findIndex(({ label }) => label === program.label);
     this.#newest = Math.max(this.#newest, at);
-    const node = new SimNode(`node-${this.#nodes}`, program, {
+    const node = new SimNode(`node-${this.nodes.size + 1}`, program, {
       cluster: this.cluster,
       subspace,
       living: this.living,
-      receivers: this.#receivers,
+      bus: this.bus,
       faults: () =>
         this.isCalm ? { workerCrash: 0, workerHang: 0 } : { workerCrash: 0.02, workerHang: 0.005 },
       inspect: this.#inspect,
-      onAudit: (from, event) => this.#storm?.heard(from, event),
+      onAudit: (from, event) => {
+        this.#storm?.heard(from, event);
+        this.operators.heard(event);
+      },
       onEnd: (ended) => {
         if (!this.isCalm) restart(this, ended);
       },
     });
+    this.nodes.set(node.name, node);
     void node.opening.then(() => {
       if (node.failure !== undefined) expectError(this, 'open', node.failure);
       if (node.store !== undefined && !this.isCalm) useStore(this, node, node.store);
@@ -215,6 +249,10 @@ class Simulation implements Simulated {
     this.isCalm = true;
     this.cluster.faults = noFaults;
     this.cluster.availableAtMs = 0;
+    this.bus.isLossy = false;
+    this.bus.cut(0);
+    this.operators.haunt();
+    const position = await positionNow(this.cluster.base);
     for (const node of this.living) node.spare();
     // Who only watches adds nothing but time, mostly.
     const watching = this.random.below(6) === 0 ? [] : [...this.living].slice(1);
@@ -248,6 +286,12 @@ class Simulation implements Simulated {
     );
     const opening = Promise.all([...this.living].map((one) => one.opening));
     await this.#within('every process opens its store, or fails to', opening);
+    let ignorant: string | undefined;
+    const learn = async () => {
+      while ((ignorant = await ignorance(this.#eventParts)) !== undefined) await world.sleep(100);
+    };
+    const { world } = this;
+    await this.#within('a follower learns the truth from who is there', learn(), () => String(ignorant));
     const open = [...this.living].filter(({ store: opened, isClosed }) => opened !== undefined && !isClosed);
     await this.#within('every store closes', Promise.all(open.map((one) => one.close())));
     const unanswered = () =>
@@ -255,6 +299,15 @@ class Simulation implements Simulated {
     await this.world.runUntil(() => unanswered() === undefined, this.world.nowMs + calmMs);
     const left = unanswered();
     if (left !== undefined) this.fail(`nobody waits for ever: ${left.what} on ${left.node.name} does`);
+    // What is on the bus arrives.
+    await this.world.runUntil(() => this.#failure !== undefined, this.world.nowMs + longestOnBusMs);
+    const calm = { position, nodes: new Set(open.map(({ name }) => name)) };
+    await checkEvents({ ...this.#eventParts, messages: this.#messages, calm, fail: this.fail });
+  }
+
+  get #eventParts() {
+    const { cluster, nodes, modelIds } = this;
+    return { database: cluster.base, keys: this.#keys, follower: this.#follower, nodes, modelIds };
   }
 
   /** The program is mended: nothing keeps a record from being moved. */

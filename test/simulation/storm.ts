@@ -1,3 +1,4 @@
+import type { ControlVerb } from '../../src/cluster/control-request.ts';
 import type { MigrationAuditEvent } from '../../src/migration/audit.ts';
 import type { SeededRandom } from '../rig/seed.ts';
 import type { Simulated } from './context.ts';
@@ -21,6 +22,13 @@ const operatorCalls = [
 ] as const;
 
 type OperatorCall = (typeof operatorCalls)[number];
+
+/** What can be asked for over the bus as well. */
+const remoteVerbs: Readonly<Partial<Record<OperatorCall, ControlVerb>>> = {
+  pauseMigration: 'pause',
+  resumeMigration: 'resume',
+  cancelMigration: 'cancel',
+};
 
 const oftenBug = 0.1;
 
@@ -96,7 +104,7 @@ export class Storm {
   }
 
   #strike(kind: Strike, aimedAt?: SimNode): void {
-    const { world, random, cluster, living } = this.#simulated;
+    const { world, random, cluster, living, bus } = this.#simulated;
     const all = [...living];
     const node = aimedAt ?? (all.length === 0 ? undefined : random.pick(all));
     this.#simulated.struck += 1;
@@ -113,7 +121,7 @@ export class Storm {
         cluster.versionOffsetMs += 100_000;
         return;
       case 'bus':
-        cluster.busDownUntilMs = world.nowMs + random.below(10_000);
+        bus.cut(random.below(10_000));
         return;
       case 'kill':
       case 'doom':
@@ -154,11 +162,13 @@ export class Storm {
   }
 
   #operate(node: SimNode, calls: readonly OperatorCall[]): void {
-    const { world, random } = this.#simulated;
+    const { world, random, operators } = this.#simulated;
     const { store } = node;
     if (store === undefined || node.isClosed) return;
     const modelId = random.below(4) > 0 ? (this.#busyModel ?? 1) : random.pick(this.#simulated.modelIds);
     const call = random.pick(calls);
+    const verb = remoteVerbs[call];
+    if (verb !== undefined && operators.takes()) return operators.say(verb, modelId);
     world.note(node, () => `operator: ${call} ${modelId}`);
     void track(this.#simulated, node, call, store[call](modelId));
   }

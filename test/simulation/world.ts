@@ -37,10 +37,16 @@ export class World {
     this.#trace = isTraced ? [] : undefined;
   }
 
-  schedule(node: Mortal | undefined, delayMs: number, happen: () => void): WorldEvent {
+  /** @param random who draws its place among what is due at the same time */
+  schedule(
+    node: Mortal | undefined,
+    delayMs: number,
+    happen: () => void,
+    random: SeededRandom = this.random,
+  ): WorldEvent {
     const event: WorldEvent = {
       dueMs: this.nowMs + Math.max(0, delayMs),
-      order: this.random.fraction(),
+      order: random.fraction(),
       node,
       happen,
       isOff: false,
@@ -129,10 +135,12 @@ export class NodeClock implements Clock {
   readonly #node: Mortal;
   readonly #speed: number;
   readonly #startedMs: number;
+  readonly #random: SeededRandom | undefined;
   #wallOffsetMs: number;
 
-  constructor(world: World, node: Mortal, speed: number, wallOffsetMs: number) {
+  constructor(world: World, node: Mortal, speed: number, wallOffsetMs: number, random?: SeededRandom) {
     this.#world = world;
+    this.#random = random;
     this.#node = node;
     this.#speed = speed;
     this.#startedMs = world.nowMs;
@@ -152,7 +160,7 @@ export class NodeClock implements Clock {
   }
 
   setTimeout(callback: () => void, delayMs: number): WorldEvent {
-    return this.#world.schedule(this.#node, delayMs / this.#speed, callback);
+    return this.#world.schedule(this.#node, delayMs / this.#speed, callback, this.#random);
   }
 
   clearTimeout(timer: unknown): void {
