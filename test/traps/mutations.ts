@@ -1,3 +1,4 @@
+import { busMutations } from './mutations/bus.ts';
 import { chunkMutations } from './mutations/chunks.ts';
 import { gateMutations } from './mutations/gate.ts';
 import { indexMutations } from './mutations/indexes.ts';
@@ -20,4 +21,5 @@ export const mutations: readonly (Mutation & { readonly number: number })[] = [
   ...operatorMutations,
   ...verificationMutations,
   ...nodeMutations,
+  ...busMutations,
 ].map((mutation, at) => ({ number: at + 1, ...mutation }));

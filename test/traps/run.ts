@@ -26,7 +26,17 @@ import { isTest } from './patch.ts';
 import { traps } from './traps.ts';
 
 const top = fileURLToPath(new URL('../..', import.meta.url));
-const copied = ['src', 'machines', 'workers', 'test', '.config', 'package.json', 'tsconfig.json'];
+const copied = [
+  'src',
+  'machines',
+  'workers',
+  'test',
+  'docs',
+  '.config',
+  '.scripts',
+  'package.json',
+  'tsconfig.json',
+];
 /** Copies that are worked in at the same time: one for each of two cores. */
 const parallel = 2;
 /** A test that hangs is as red as one that fails, but must say so in time. Milliseconds. */
