@@ -1,6 +1,4 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { performance } from 'node:perf_hooks';
 import { backfill, FoundationDBDataStore, openDatabase } from '../src/index.ts';
 import type { KeyValueDatabase } from '../src/index.ts';
 import { definitionData } from '../src/model/normalize.ts';
@@ -9,6 +7,8 @@ import { createStoreKeys, keyAfter, rangeOf } from '../src/records/keys.ts';
 import { createRecordCodec } from '../src/records/record-codec.ts';
 import { runLmdbLoop } from './lmdb-loop.ts';
 import { runLoop, target } from './loop.ts';
+import type { Measured } from './measure.ts';
+import { measure, watchAnonymousMemory } from './measure.ts';
 import { benchSubspace, createPlace, latitudeOf, placeModelId, PlaceV1, PlaceV2 } from './models.ts';
 
 /** Who moves the records. */
@@ -59,42 +59,6 @@ async function fill({ directory, records }: ChildTask): Promise<void> {
     });
   }
   await store.close();
-}
-
-interface Measured {
-  readonly ms: number;
-  readonly cpuMs: number;
-  readonly mainCpuMs: number | null;
-}
-
-/** Starts a measurement; the answer ends it. */
-function measure(): () => Measured {
-  const beganMs = performance.now();
-  const before = process.cpuUsage();
-  const mainBeforeMs = mainThreadCpuMs();
-  return () => {
-    const { user, system } = process.cpuUsage(before);
-    const mainMs = mainThreadCpuMs();
-    return {
-      ms: performance.now() - beganMs,
-      cpuMs: (user + system) / 1_000,
-      mainCpuMs: mainMs === null || mainBeforeMs === null ? null : mainMs - mainBeforeMs,
-    };
-  };
-}
-
-/** Linux counts the nanoseconds of each thread; the main thread has the number of the process. */
-function mainThreadCpuMs(): number | null {
-  const [nanoseconds] = readOrEmpty(`/proc/self/task/${process.pid}/schedstat`).split(' ');
-  return nanoseconds === undefined || nanoseconds === '' ? null : Number(nanoseconds) / 1_000_000;
-}
-
-function readOrEmpty(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return '';
-  }
 }
 
 async function migrate(directory: string): Promise<Times> {
@@ -196,21 +160,6 @@ async function* rowsOf(database: KeyValueDatabase, { begin, end }: KeyRange) {
     yield* rows;
     from = keyAfter(last.key);
   }
-}
-
-/** Samples while something runs. A file that is mapped counts as resident, however much memory is free for others. */
-function watchAnonymousMemory(): () => number | null {
-  let peak: number | null = null;
-  const look = () => {
-    const found = /^RssAnon:\s+(\d+) kB$/mu.exec(readOrEmpty('/proc/self/status'))?.[1];
-    if (found !== undefined) peak = Math.max(peak ?? 0, Number(found) * 1_024);
-  };
-  const timer = setInterval(look, 20);
-  return () => {
-    clearInterval(timer);
-    look();
-    return peak;
-  };
 }
 
 async function run(task: ChildTask): Promise<ChildReport | undefined> {
