@@ -99,6 +99,8 @@ async function acquire(migration: ModelMigration): Promise<AcquireResult> {
         continue;
       case 'nothingToDo':
         standsWell(migration);
+        // Whoever did it may have died before it could say so.
+        runtime.events.changed(migration.model);
         return { type: 'nothingToDo' };
       case 'halted':
         if (acquisition.error !== undefined) troubled(migration, acquisition.error);

@@ -4,6 +4,7 @@ import { backfill } from '../../src/migration/backfill-spec.ts';
 import type { MigrationHandler } from '../../src/migration/handlers.ts';
 import { MigrationOutcome } from '../../src/migration/outcome.ts';
 import type { MigrationRig } from '../rig/migration.ts';
+import { inBackground } from '../rig/trap-rig.ts';
 import {
   CityV1,
   CityV2,
@@ -52,6 +53,30 @@ const deaths = [
 const nameOf = (event: MigrationAuditEvent) => typesOf([event])[0];
 
 describe('a process that dies', () => {
+  it('before it can tell that it is done leaves that to those who have waited', async () => {
+    await rig.seed(CityV1, cities);
+    const [begun, go, isTold] = [createLatch(), createLatch(), createLatch()];
+    const held: MigrationHandler = async () => {
+      begun.open();
+      await go.opened;
+      return Success;
+    };
+    const options = { migrationExpandHandler: held, migrationHandler: moves };
+    const dying = rig.openUntil({ 1: CityV2 }, options, (event) => nameOf(event) === 'Contract Completed');
+    await rig.settle(begun.opened);
+    const store = await rig.open({ 1: CityV2 }, { migrationHandler: moves, ...inBackground });
+    const following = (async () => {
+      for await (const event of store.migrationEvents()) {
+        if (event.type === 'status' && event.status.state === 'Idle') isTold.open();
+      }
+    })();
+    go.open();
+    await dying;
+    await rig.settle(isTold.opened);
+    await rig.settle(store.close());
+    await following;
+  });
+
   it.each(deaths)('right behind "%s" is succeeded by one that goes on there', async (death) => {
     await rig.seed(CityV1, cities);
     const calls: string[] = [];
