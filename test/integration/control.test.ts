@@ -89,6 +89,7 @@ describe('a control request', () => {
     await waitUntil('it is paused', async () => (await store.migrationStatus(1)).state === 'Paused');
     expect(await ask('1.status')).toMatchObject({ accepted: true, revision: 1, status: { state: 'Paused' } });
     barrier.shut();
+    world.beforeChunk = () => barrier.pass();
     expect(await ask('byName.resume', { model: 'Town' })).toMatchObject({ accepted: true, revision: 2 });
     expect(await ask('1.cancel')).toMatchObject({ accepted: true, revision: 3 });
     barrier.open();
