@@ -111,9 +111,11 @@ export async function answerOperator(
     const answered = async (
       told: ToldRequest,
       through: Parameters<typeof readStatusIn>[1] = reader,
+      written?: Intent,
     ): Promise<AnsweredRequest> => {
       const status = await readStatusIn(tx, through, model);
-      const answer = { ...told, want, revision: status.intentRevision, status };
+      // What was canceled may have been another program's: the status here is that of what this one has to do.
+      const answer = { ...told, want, revision: written?.revision ?? status.intentRevision, status };
       if (requestId !== undefined) await keepAnswer(tx, keys, requestId, answer);
       return answer;
     };
@@ -124,7 +126,7 @@ export async function answerOperator(
       readOwner(tx, keys),
     ]);
     // Applied in an attempt of which nobody knew how it ended.
-    if (before?.id === id) return answered({ accepted: true });
+    if (before?.id === id) return answered({ accepted: true }, reader, before);
     events = [];
     const plan = planModel(stored, model);
     const migrationId = targetOf(plan, storedState);
@@ -153,7 +155,7 @@ export async function answerOperator(
       want === 'run'
         ? resume(tx, runtime, model, operation)
         : await acknowledge(tx, runtime, model, operation, plan);
-    return answered({ accepted: true });
+    return answered({ accepted: true }, reader, intent);
   };
   const answer = await runtime.database.transact(body, { signal });
   if (!answer.accepted) return answer;

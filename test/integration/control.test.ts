@@ -3,6 +3,7 @@ import type { WholeMessageBus } from '../../src/cluster/bus.ts';
 import { localBus } from '../../src/cluster/local-bus.ts';
 import { limits } from '../../src/limits.ts';
 import { backfill } from '../../src/migration/backfill-spec.ts';
+import { defineModel } from '../../src/model/index.ts';
 import type { ControlReply } from '../../src/remote/replies.ts';
 import type { FoundationDBDataStore } from '../../src/store/store.ts';
 import type { Barrier, World } from '../rig/operators.ts';
@@ -139,6 +140,29 @@ describe('a control request', () => {
       nodeId: 'node-b',
       bus,
     });
+
+  it('tells the revision that it wrote, also of what another program had begun', async () => {
+    world.beforeChunk = () => barrier.pass();
+    // Nothing is touched: canceled, the model is open again, and the other program has its own way before it.
+    const store = await openHeld({ migrationExpandHandler: undefined });
+    await ask('1.pause');
+    barrier.open();
+    await waitUntil('it is paused', async () => (await store.migrationStatus(1)).state === 'Paused');
+    await store.close();
+    await world.open({
+      dataModelsById: { ...models, 1: defineModel({ ...TownV2, version: '3.0' }) },
+      migrationHandler: { Town: backfill({ transform: toV2 }) },
+      migrationStartupBudgetMs: 0,
+      continueMigrationsInBackground: true,
+      migrationRole: 'wait',
+      storeName: 'geo',
+      nodeId: 'node-b',
+      bus,
+    });
+    const reply = await ask('1.cancel', { requestId: 'r-1' });
+    expect(reply).toMatchObject({ accepted: true, revision: 2, nodeId: 'node-b' });
+    expect(await ask('1.cancel', { requestId: 'r-1' })).toEqual(reply);
+  });
 
   it('of an id that was another one is refused', async () => {
     const store = await openHeld();

@@ -40,7 +40,7 @@ export const operatorMutations: readonly Mutation[] = [
     replacements: [
       {
         file: 'src/migration/operators.ts',
-        find: '    if (before?.id === id) return answered({ accepted: true });\n',
+        find: '    if (before?.id === id) return answered({ accepted: true }, reader, before);\n',
         replace: '',
       },
     ],
