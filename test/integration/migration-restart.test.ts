@@ -72,7 +72,7 @@ describe('a process that dies', () => {
     })();
     go.open();
     await dying;
-    await rig.settle(isTold.opened);
+    await expect(rig.settle(isTold.opened)).resolves.toBeUndefined();
     await rig.settle(store.close());
     await following;
   });

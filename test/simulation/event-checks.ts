@@ -47,7 +47,10 @@ export async function ignorance(
     const known = follower.known.get(modelId);
     const program = nodes.get(known?.nodeId ?? '')?.program;
     if (known === undefined || program === undefined) return `nothing of model ${modelId}`;
-    const [told, truth] = [factsOf(known.status), factsOf(await readTruth(end, program, modelId))];
+    // What a dead process still had on its way to the database is told by nobody: it may have let go of its lease.
+    const isOwner = (nodeId: string) => nodes.get(nodeId)?.isDead === false;
+    const truth = factsOf(await readTruth(end, program, modelId), isOwner);
+    const told = factsOf(known.status, isOwner);
     if (told !== truth) return `of model ${modelId} ${told}, not ${truth}`;
   }
   return undefined;
@@ -85,14 +88,8 @@ function readTruth(
 }
 
 /** What the database says, and no process by itself. */
-const factsOf = ({
-  state,
-  migrationId,
-  phase,
-  attempt,
-  blocking,
-  owner,
-  intentRevision,
-  progress,
-}: MigrationStatus) =>
-  JSON.stringify({ state, migrationId, phase, attempt, blocking, owner, intentRevision, progress });
+function factsOf(status: MigrationStatus, isOwner: (nodeId: string) => boolean): string {
+  const { state, migrationId, phase, attempt, blocking, intentRevision, progress } = status;
+  const owner = status.owner !== null && isOwner(status.owner.nodeId) ? status.owner : null;
+  return JSON.stringify({ state, migrationId, phase, attempt, blocking, owner, intentRevision, progress });
+}
