@@ -256,6 +256,12 @@ export const limits = {
       source: 'enough for every mover of a cluster to have some, few enough to be read at once',
       beyond: 'the ranges are larger instead',
     },
+    splitRanges: {
+      value: 256,
+      unit: 'ranges',
+      source: 'planned and cut off others together: they are read at once, some 100 kB',
+      beyond: 'nothing is cut any more: who has nothing to move waits for the others',
+    },
     findingKeys: {
       value: 20,
       unit: 'keys',

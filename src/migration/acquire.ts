@@ -16,6 +16,7 @@ import { refuseMissingHandlers, refuseMissingStep, refuseMixedRecords } from './
 import type { HeldMigration, ModelMigration } from './runtime.ts';
 import type { MigrationState, PlannedIndex } from './state.ts';
 import { adoptsTransform, createState, isBegun, isHalted, readState, writeState } from './state.ts';
+import { termsOf } from './terms.ts';
 import { auditEvent, recordInTransaction } from './transition.ts';
 
 /** What one attempt to own a model's migration found. */
@@ -208,16 +209,18 @@ async function begin(
 function granted(
   tx: Transaction,
   migration: ModelMigration,
-  { epoch, takeover }: LeaseGrant,
+  { epoch, takeover, displacedSession }: LeaseGrant,
   stored: StoredModel,
   isNew: boolean,
   state: MigrationState,
 ): Prepared {
-  writeState(tx, migration.model.keys, state);
+  if (displacedSession !== undefined) migration.runtime.sessions.presumeOver(displacedSession);
+  const agreed = { ...state, terms: termsOf(migration) };
+  writeState(tx, migration.model.keys, agreed);
   const message = takeover ? 'taken over' : null;
-  const events = [auditEvent(migration, state, epoch, { type: 'LeaseAcquired', message })];
+  const events = [auditEvent(migration, agreed, epoch, { type: 'LeaseAcquired', message })];
   recordInTransaction(tx, migration, events, { started: isNew ? 1 : 0, takeovers: takeover ? 1 : 0 });
-  return { type: 'granted', state, stored, fence: fenceFormat.encode(stored.fence), events };
+  return { type: 'granted', state: agreed, stored, fence: fenceFormat.encode(stored.fence), events };
 }
 
 function buildingIndexes({ indexes }: StoredDefinition): readonly PlannedIndex[] {

@@ -11,6 +11,8 @@ import type {
 import { GodwitException } from '../errors.ts';
 import { KeyValueError } from '../kv/kv.ts';
 import { acquireMigration } from './acquire.ts';
+import type { Assistant } from './assist.ts';
+import { assist } from './assist.ts';
 import { hasAuditEvent } from './audit.ts';
 import { readAnyIntent } from './intent.ts';
 import { watchForStop } from './intent-watch.ts';
@@ -78,11 +80,25 @@ export function createMigrationEffects(migrations: ReadonlyMap<number, ModelMigr
 }
 
 async function acquire(migration: ModelMigration): Promise<AcquireResult> {
+  let assistant: Assistant | undefined;
+  try {
+    return await acquireOrAssist(migration, () => {
+      assistant ??= assist(migration);
+    });
+  } finally {
+    // What it claimed is free again, and nothing of it is under way when this process leads.
+    await assistant?.end();
+  }
+}
+
+/** @param onOther called when another node leads */
+async function acquireOrAssist(migration: ModelMigration, onOther: () => void): Promise<AcquireResult> {
   const { runtime, stop } = migration;
   let isRejectionAudited = false;
+  if (runtime.role === 'assist') onOther();
   for (;;) {
     if (stop.aborted) return { type: 'stopped' };
-    const acquisition = await (runtime.role === 'wait' ? waitForOthers : acquireMigration)(migration);
+    const acquisition = await (runtime.role === 'migrate' ? acquireMigration : waitForOthers)(migration);
     switch (acquisition.type) {
       case 'stopped':
         return acquisition;
@@ -111,6 +127,7 @@ async function acquire(migration: ModelMigration): Promise<AcquireResult> {
         // Whatever went wrong here before, another node is at it.
         migration.trouble = undefined;
         waits(migration, acquisition.refused);
+        onOther();
         await acquisition.refused.worthRetrying(stop);
     }
   }
@@ -250,6 +267,7 @@ function troubled(migration: ModelMigration, error: unknown): void {
 }
 
 function standsWell(migration: ModelMigration): void {
+  migration.mismatch = undefined;
   migration.trouble = undefined;
   migration.reason = undefined;
   migration.recoveries = 0;

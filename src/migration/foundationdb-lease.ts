@@ -80,7 +80,10 @@ export class FoundationDBMigrationLease implements MigrationLease {
         }
         const taken = this.#ownerRow(request, owner, token);
         const takeover = isHeld;
-        await request.prepare?.(tx, { epoch: taken.epoch, takeover });
+        // One that was told to go may live, and move.
+        const isSilent = takeover && request.displaces !== true;
+        const displacedSession = isSilent ? owner.session : undefined;
+        await request.prepare?.(tx, { epoch: taken.epoch, takeover, displacedSession });
         const bytes = ownerFormat.encode(taken);
         tx.set(keys.owner, bytes);
         tx.set(keys.beat, beatFormat.encode({ epoch: taken.epoch, n: 0, atMs: clock.wallMs() }));

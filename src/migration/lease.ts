@@ -24,6 +24,8 @@ export interface LeaseGrant {
   readonly epoch: number;
   /** Whether an owner that had not released was displaced. */
   readonly takeover: boolean;
+  /** The session of that owner, silent or dead: what it has claimed may be claimed by others. */
+  readonly displacedSession?: string | undefined;
 }
 
 export interface LeaseHandle extends LeaseGrant {

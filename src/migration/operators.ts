@@ -14,6 +14,7 @@ import { ownerFormat, readOwner, vacated } from './owner.ts';
 import { clearRanges } from './passes/ledger.ts';
 import type { ModelPlan } from './plan.ts';
 import { planModel, readStoredModel } from './plan.ts';
+import type { StatusReader } from './read-status.ts';
 import { migrationIdOf, readStatusIn } from './read-status.ts';
 import type { MigrationRuntime } from './runtime.ts';
 import type { MigrationState } from './state.ts';
@@ -166,12 +167,12 @@ export async function answerOperator(
 
 /** As this process will see the model once the operator's word is written. */
 function untroubled(
-  { clock, migrations, busState }: MigrationRuntime,
+  { clock, migrations, busState, sessions }: MigrationRuntime,
   { id }: ConfiguredModel,
-): Pick<MigrationRuntime, 'clock' | 'migrations' | 'busState'> {
+): StatusReader {
   const local = migrations.get(id);
-  if (local === undefined) return { clock, migrations, busState };
-  return { clock, busState, migrations: new Map([[id, { ...local, trouble: undefined }]]) };
+  if (local === undefined) return { clock, migrations, busState, sessions };
+  return { clock, busState, sessions, migrations: new Map([[id, { ...local, trouble: undefined }]]) };
 }
 
 /** Whoever asks from now on is told how it goes on, not how it went before. */

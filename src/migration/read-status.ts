@@ -13,16 +13,28 @@ import { planModel, readStoredModel } from './plan.ts';
 import type { MigrationRuntime } from './runtime.ts';
 import type { MigrationError, MigrationState } from './state.ts';
 import { readState } from './state.ts';
-import type { MigrationProgress, MigrationReason, MigrationStatus, MigrationStatusState } from './status.ts';
+import type { Sessions } from './sessions.ts';
+import type {
+  MigrationMover,
+  MigrationProgress,
+  MigrationReason,
+  MigrationStatus,
+  MigrationStatusState,
+} from './status.ts';
 
 /** A model's status from the database, with what only this process knows of why it waits. */
 export function readStatus(runtime: MigrationRuntime, model: ConfiguredModel): Promise<MigrationStatus> {
   return runtime.database.transact((tx) => readStatusIn(tx, runtime, model));
 }
 
+/** What of a process a status is read with. */
+export type StatusReader = Pick<MigrationRuntime, 'migrations' | 'clock' | 'busState'> & {
+  readonly sessions: Pick<Sessions, 'nodeIdOf'>;
+};
+
 export async function readStatusIn(
   tx: Transaction,
-  { migrations, clock, busState }: Pick<MigrationRuntime, 'migrations' | 'clock' | 'busState'>,
+  { migrations, clock, busState, sessions }: StatusReader,
   model: ConfiguredModel,
 ): Promise<MigrationStatus> {
   const { keys } = model;
@@ -56,6 +68,8 @@ export async function readStatusIn(
     localReason: await readLocalReason(tx, migrations, model.id),
     localError: local?.trouble,
     nowMs: clock.wallMs(),
+    localMismatch: local?.mismatch,
+    movers: await moversOf(tx, sessions, rows),
     bus: busState(),
   });
 }
@@ -73,7 +87,34 @@ interface Found {
   readonly localReason: MigrationReason | undefined;
   readonly localError: MigrationError | undefined;
   readonly nowMs: number;
+  readonly localMismatch: MigrationReason | undefined;
+  readonly movers: MigrationStatus['movers'];
   readonly bus: MigrationStatus['bus'];
+}
+
+async function moversOf(
+  tx: Transaction,
+  sessions: Pick<Sessions, 'nodeIdOf'>,
+  rows: readonly RangeRow[],
+): Promise<readonly MigrationMover[]> {
+  const claimed = rows.flatMap(({ claim, done, recordsPerSecond }) =>
+    claim === null || done ? [] : [{ session: claim.session, recordsPerSecond }],
+  );
+  const distinct = [...new Set(claimed.map(({ session }) => session))];
+  const movers = await Promise.all(
+    distinct.map(async (session) => {
+      const own = claimed.filter((one) => one.session === session);
+      return {
+        nodeId: await sessions.nodeIdOf(tx, session),
+        ranges: own.length,
+        recordsPerSecond: own.reduce((sum, one) => sum + one.recordsPerSecond, 0),
+      };
+    }),
+  );
+  // One without a session has ended, and its claims are free.
+  return movers
+    .filter((mover): mover is MigrationMover => mover.nodeId !== undefined)
+    .toSorted((a, b) => (a.nodeId < b.nodeId ? -1 : 1));
 }
 
 /** A persisted state that is left from another plan says nothing about this one. */
@@ -116,6 +157,7 @@ function describe(found: Found): MigrationStatus {
     message: state?.message ?? null,
     progress,
     owner: owner === undefined ? null : { nodeId: owner.nodeId, epoch: owner.epoch },
+    movers: standing === 'Running' ? found.movers : [],
     intentRevision: intent?.revision ?? state?.intentRevision ?? 0,
     bus: found.bus,
   };
@@ -156,6 +198,7 @@ function reasonOf(found: Found, standing: MigrationStatusState): MigrationReason
     const message = state.message ?? 'waits before the next try';
     return { code: 'retryBackoff', message, sinceMs: nowMs, untilMs: state.retryAtMs };
   }
+  if (standing === 'Running') return found.localMismatch;
   if (standing !== 'Waiting') return undefined;
   if (plan.type === 'none' && state === undefined) {
     const message =

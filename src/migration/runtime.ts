@@ -13,6 +13,8 @@ import type { MigrationEventHub } from './events.ts';
 import type { MigrationHandlers } from './handlers.ts';
 import type { LeaseHandle, MigrationLease } from './lease.ts';
 import type { StoredModel } from './plan.ts';
+import type { Sessions } from './sessions.ts';
+import type { ChunkControl } from './passes/controller.ts';
 import type { RetryPolicy } from './retry.ts';
 import type { MigrationError, MigrationPhase, MigrationState } from './state.ts';
 import type { MigrationReason } from './status.ts';
@@ -20,6 +22,9 @@ import type { CheckedVerification } from './verification.ts';
 
 /** Threads that run what `workers/transform.ts` does. */
 export type TransformPool = WorkerPool<TransformTask, TransformAnswer>;
+
+/** Leads migrations and helps others, only helps, or does neither. */
+export type MigrationRole = 'migrate' | 'assist' | 'wait';
 
 /** What all migrations of one open store share. */
 export interface MigrationRuntime {
@@ -34,11 +39,13 @@ export interface MigrationRuntime {
   readonly busState: () => BusState | null;
   readonly logger: Logger;
   readonly meters: MigrationMeters;
-  /** Whether this process owns migrations, or waits for others that do. */
-  readonly role: 'migrate' | 'wait';
+  readonly role: MigrationRole;
   readonly nodeId: string;
   /** One per open store; claims are made in its name. */
   readonly session: string;
+  readonly sessions: Sessions;
+  readonly leastSplitRecords: number;
+  readonly firstChunk: ChunkControl;
   readonly heartbeatMs: number;
   readonly retryPolicy: RetryPolicy;
   readonly verification: 'off' | CheckedVerification;
@@ -86,6 +93,8 @@ export interface ModelMigration {
   trouble: MigrationError | undefined;
   /** Why it waits in this process. */
   reason: MigrationReason | undefined;
+  /** Why it does not help the one who leads it now. */
+  mismatch: MigrationReason | undefined;
   /** Ids of the models that have to be published before it, as far as they need migration themselves. */
   dependsOn: readonly number[];
   /** Times in a row that something outside the migration interrupted it. */

@@ -82,6 +82,8 @@ export interface MigrationState {
    * next owner's is taken, whatever it is: an operator resumed.
    */
   readonly transformHash: string | null;
+  /** How the owner moves and verifies: `termsOf`. Who helps has the same. Absent before the first owner. */
+  readonly terms?: string | undefined;
   /** When the phases that have begun were first started, by the wall clock. */
   readonly phaseStartedMs: readonly number[];
   /** Wall clock time before which a retry does not start. */
@@ -123,6 +125,7 @@ const stateFormat = createRowFormat<MigrationState>('migration state', {
     isShape<PlannedIndex>({ name: isString, indexId: isCount, mode: isOneOf('fill', 'patch') }),
   ),
   transformHash: isNullOr(isString),
+  terms: isOptional(isString),
   phaseStartedMs: isListOf(isNumber),
   retryAtMs: isNullOr(isNumber),
   intentRevision: isCount,

@@ -15,6 +15,7 @@ export interface MigrationReason {
     | 'canceling'
     | 'targetChanged'
     | 'mixedRecords'
+    | 'transformMismatch'
     | (string & {});
   readonly message: string;
   readonly sinceMs: number;
@@ -27,6 +28,14 @@ export interface MigrationProgress {
   readonly recordsEstimated: number | null;
   /** 0 to 1 within the phase, in key space; 1 only when the phase is over. Null where a handler reports none. */
   readonly fraction: number | null;
+  readonly recordsPerSecond: number;
+}
+
+/** A node that has claimed ranges of the present phase. */
+export interface MigrationMover {
+  readonly nodeId: string;
+  readonly ranges: number;
+  /** 0 until it has moved for a second or so. */
   readonly recordsPerSecond: number;
 }
 
@@ -49,6 +58,8 @@ export interface MigrationStatus {
   readonly message: string | null;
   readonly progress: MigrationProgress;
   readonly owner: { readonly nodeId: string; readonly epoch: number } | null;
+  /** The nodes that move or verify its records now, by id: the owner, and those that help. */
+  readonly movers: readonly MigrationMover[];
   /** Of the operator's last word on this migration; 0 when there was none. */
   readonly intentRevision: number;
   /** Of the process that answers: whether others hear of it. Null for a bus that does not tell. */

@@ -150,8 +150,8 @@ export function completePhase(
 }
 
 /** What the phase moves or reads in ranges, if it does. */
-function passOf(
-  { runtime, handlers }: ModelMigration,
+export function passOf(
+  { runtime, handlers }: Pick<ModelMigration, 'runtime' | 'handlers'>,
   { kind, phase }: MigrationState,
 ): PassName | undefined {
   if (phase === 'Backfill')

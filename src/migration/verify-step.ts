@@ -8,11 +8,11 @@ import type { NamedDisagreements } from './passes/name-disagreements.ts';
 import { nameDisagreements } from './passes/name-disagreements.ts';
 import { runPass } from './passes/run-pass.ts';
 import type { VerificationPlan } from './passes/verify-pass.ts';
-import { createVerifyPass, verifiedSlices } from './passes/verify-pass.ts';
+import { createVerifyPass, verificationPlanOf, verifiedSlices } from './passes/verify-pass.ts';
 import type { HeldMigration, ModelMigration } from './runtime.ts';
 import type { PlannedIndex } from './state.ts';
 import type { IndexFindings, IndexVerification, VerificationReport } from './verification.ts';
-import { checkOf, findingOf, writeVerification } from './verification.ts';
+import { findingOf, writeVerification } from './verification.ts';
 
 export type VerifyEnd =
   { readonly type: 'done'; readonly summary: string } | Exclude<MoveEnd, { readonly type: 'done' }>;
@@ -25,15 +25,9 @@ export type VerifyEnd =
  */
 export async function verifyMigration(migration: ModelMigration, held: HeldMigration): Promise<VerifyEnd> {
   const { runtime, model } = migration;
-  if (runtime.verification === 'off') return { type: 'done', summary: 'not verified' };
-  const { sampleRatio, seed } = runtime.verification;
-  const isLive = held.state.kind === 'index';
-  const plan: VerificationPlan = {
-    isLive,
-    sampleRatio,
-    seed,
-    check: checkOf(runtime.verification, model.name),
-  };
+  const plan = verificationPlanOf(migration, held.state);
+  if (plan === undefined) return { type: 'done', summary: 'not verified' };
+  const { isLive, sampleRatio } = plan;
   const pass = createVerifyPass(migration, held.state, plan);
   const end = await runPass(migration, held, pass, verifiedSlices(migration, held.state));
   if (end.type !== 'done') return end;

@@ -24,7 +24,7 @@ import { encodeTuple } from './tuple.ts';
  * | `(3, model, indexId) + values (+ key)` | an index entry |
  * | `(4, model) + versionstamp` | one audit event |
  * | `(5, model, migrationId, keySpace) + key` | a record in quarantine |
- * | `(6, session)` | a process that works here |
+ * | `(6, session)` | a process that moves ranges, and its heartbeat |
  */
 const area = { store: 0, model: 1, records: 2, index: 3, audit: 4, quarantine: 5, sessions: 6 } as const;
 

@@ -16,8 +16,11 @@ import type { MigrationLease } from '../migration/lease.ts';
 import type { Inspector } from '../migration/machine-clock.ts';
 import type { MigrationNode } from '../migration/node-host.ts';
 import { readStatusIn } from '../migration/read-status.ts';
+import { initialChunkControl } from '../migration/passes/controller.ts';
+import { leastSplitRecords } from '../migration/passes/split.ts';
 import type { MigrationRuntime, ModelMigration, TransformPool } from '../migration/runtime.ts';
 import type { MigrationStatus } from '../migration/status.ts';
+import { createSessions } from '../migration/sessions.ts';
 import { createThrottle, unthrottled } from '../migration/throttle.ts';
 import type { AnyModel } from '../model/define.ts';
 import type { ModelOrder } from '../model/order.ts';
@@ -49,6 +52,8 @@ export interface Ports {
   readonly process: ProcessPort;
   /** Is told of every step of every machine: for whoever counts what was reached. */
   readonly inspect?: Inspector | undefined;
+  /** Where there is little data: of the first chunk, default 100, and of a part of a range that is cut, default 1,000. */
+  readonly fewRecords?: { readonly firstChunk: number; readonly leastSplit: number } | undefined;
 }
 
 /** An open store's parts. `open` puts them together, `FoundationDBDataStore` is their face. */
@@ -176,6 +181,7 @@ export function createCore(parts: CoreParts): StoreCore {
     if (model === undefined) throw unknownModel(idOrName, models);
     return model;
   };
+  const nodeId = options.nodeId ?? `${hostname()}-${process.identity.pid}-${session.slice(0, 6)}`;
   const runtime: MigrationRuntime = {
     database,
     keys,
@@ -188,8 +194,21 @@ export function createCore(parts: CoreParts): StoreCore {
     logger,
     meters,
     role: options.migrationRole,
-    nodeId: options.nodeId ?? `${hostname()}-${process.identity.pid}-${session.slice(0, 6)}`,
+    nodeId,
     session,
+    leastSplitRecords: ports.fewRecords?.leastSplit ?? leastSplitRecords,
+    firstChunk: { records: ports.fewRecords?.firstChunk ?? initialChunkControl.records },
+    sessions: createSessions({
+      database,
+      keys,
+      clock,
+      process,
+      session,
+      nodeId,
+      ttlMs: options.migrationLeaseTimeoutMs,
+      heartbeatMs: options.migrationLeaseHeartbeatMs,
+      onFailure: (error) => logger.warn({ err: error }, 'a session could not beat'),
+    }),
     heartbeatMs: options.migrationLeaseHeartbeatMs,
     retryPolicy: options.migrationRetryPolicy,
     verification: options.migrationVerification,

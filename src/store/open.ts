@@ -108,6 +108,7 @@ async function run(core: StoreCore, database: KeyValueDatabase): Promise<void> {
     held: undefined,
     trouble: undefined,
     reason: undefined,
+    mismatch: undefined,
     dependsOn: [],
     recoveries: 0,
     startToTakeBack: undefined,

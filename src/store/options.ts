@@ -7,6 +7,7 @@ import type { MigrationAuditEventReporter } from '../migration/audit.ts';
 import type { Backfill } from '../migration/backfill-spec.ts';
 import type { MigrationHandler } from '../migration/handlers.ts';
 import type { MigrationLease, MigrationLeaseFactory } from '../migration/lease.ts';
+import type { MigrationRole } from '../migration/runtime.ts';
 import type { MigrationStep } from '../migration/step-spec.ts';
 import type { RetryPolicy } from '../migration/retry.ts';
 import type { CheckedVerification, RecordCheck } from '../migration/verification.ts';
@@ -105,10 +106,12 @@ export interface StoreOptions<Models extends AnyModels = AnyModels> {
   readonly migrationVerification?: 'full' | 'off' | VerificationOptions<Models> | undefined;
 
   /**
-   * Whether this process migrates models, or waits until others have. One that waits needs no handlers, and serves a model
-   * as soon as it is published; compatible definitions it publishes like any other. Default `'migrate'`.
+   * What this process does for migrations. `'migrate'`: it leads them, one node each, and moves records of those that others
+   * lead. `'assist'`: it moves records of those that others lead, with the handlers that it has. `'wait'`: neither; it needs
+   * no handlers. Whichever it is, it serves a model as soon as it is published, and publishes compatible definitions.
+   * Default `'migrate'`.
    */
-  readonly migrationRole?: 'migrate' | 'wait' | undefined;
+  readonly migrationRole?: MigrationRole | undefined;
   /** Who may migrate: a lease, or what makes one, `externalOwner` for example. Default: the lease in the database. */
   readonly migrationLease?: MigrationLease | MigrationLeaseFactory | undefined;
   /**
@@ -241,7 +244,10 @@ const rules: { readonly [Name in keyof Required<StoreOptions>]: Rule } = {
       (isObject(value) && isVerification(value as Readonly<Record<string, unknown>>)),
     "'full', 'off' or { sampleRatio, seed, check }: above 0, to 1; an integer from 0; a function, or an object of them by model name",
   ),
-  migrationRole: rule((value) => value === 'migrate' || value === 'wait', "'migrate' or 'wait'"),
+  migrationRole: rule(
+    (value) => value === 'migrate' || value === 'assist' || value === 'wait',
+    "'migrate', 'assist' or 'wait'",
+  ),
   migrationLease: rule(
     (value) => isFunction(value) || has(value, 'acquire', 'explain'),
     'a MigrationLease, or a function that makes one',
@@ -287,7 +293,7 @@ export interface CheckedOptions extends StoreOptions {
   readonly migrationMaxParallelModels: number;
   readonly maxBackfillConcurrency: number;
   readonly migrationVerification: 'off' | CheckedVerification;
-  readonly migrationRole: 'migrate' | 'wait';
+  readonly migrationRole: MigrationRole;
   readonly migrationLeaseTimeoutMs: number;
   readonly migrationLeaseHeartbeatMs: number;
   readonly fenceCache: FenceCache;

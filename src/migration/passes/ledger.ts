@@ -11,6 +11,7 @@ import {
   isNullOr,
   isNumber,
   isOneOf,
+  isOptional,
   isShape,
   isString,
 } from '../../records/row.ts';
@@ -41,6 +42,8 @@ export interface RangeRow {
   readonly weight: number;
   /** How much of it is done, by key interpolation: 0 to 1, never falls. */
   readonly share: number;
+  /** Of the database at its last split, so that it is not cut up faster than it is moved; absent before the first. */
+  readonly splitVersion?: number | undefined;
   /** Its share of what its mover's process moved per second when it was last written; paused time does not count. */
   readonly recordsPerSecond: number;
   /** What Verify adds up: see `IndexSum`. */
@@ -96,6 +99,7 @@ const rangeFormat = createRowFormat<RangeRow>('range', {
   weight: isNumber,
   share: isNumber,
   recordsPerSecond: isNumber,
+  splitVersion: isOptional(isNumber),
   sums: isListOf(
     isShape<IndexSum>({
       indexId: isCount,
@@ -141,7 +145,7 @@ export function createRange({ begin, end }: KeyRange, weight: number): RangeRow 
     dropped: 0,
     quarantined: 0,
     bytes: 0,
-    weight: Math.max(1, weight),
+    weight: Math.max(1, Math.round(weight)),
     share: 0,
     recordsPerSecond: 0,
     sums: [],

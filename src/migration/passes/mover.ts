@@ -1,4 +1,3 @@
-import { MigrationException } from '../../errors.ts';
 import type { Transaction } from '../../kv/kv.ts';
 import { KeyValueError, KeyValueErrorCode } from '../../kv/kv.ts';
 import type { PassName } from '../../records/keys.ts';
@@ -7,11 +6,14 @@ import { behindRecord } from '../../records/record-rows.ts';
 import type { CountedAdditions } from '../counters.ts';
 import { count } from '../counters.ts';
 import type { ChunkControl } from './controller.ts';
-import { chunkLimits, initialChunkControl, nextChunkControl } from './controller.ts';
+import { chunkLimits, nextChunkControl } from './controller.ts';
 import type { Intent } from '../intent.ts';
 import { isStopping, readIntent } from '../intent.ts';
+import type { ClaimedRange, Claims } from './claims.ts';
+import { claimLost, createClaims } from './claims.ts';
 import type { FindingSample, IndexSum, RangeRow } from './ledger.ts';
-import { addSamples, interpolate, maxSamplesPerRange, readRange, readRanges, writeRange } from './ledger.ts';
+import { addSamples, interpolate, maxSamplesPerRange, readRange, writeRange } from './ledger.ts';
+import { othersStand } from './others.ts';
 import type { UniqueDemand } from './name-duplicates.ts';
 import type { RateMeter } from './rate-meter.ts';
 import { createRateMeter } from './rate-meter.ts';
@@ -75,60 +77,106 @@ export type MoveEnd =
   | { readonly type: 'intent'; readonly intent: Intent }
   | { readonly type: 'stopped' };
 
+export interface MoveOptions {
+  /** The leader stays until all ranges are at their end, whoever moves them, and none is claimed when it stops. */
+  readonly role: 'leader' | 'helper';
+}
+
 /**
- * Moves all ranges of a pass that are not done, several at a time, until they are, an operator intervenes, or this
- * process is to stop. Whatever ends it, no chunk is under way any more when it returns, and no claim is left.
+ * Moves the ranges of a pass that nobody else moves, several at a time, until there are none, an operator intervenes, or
+ * this process is to stop. Whatever ends it, no chunk of this process is under way any more when it returns, and none of
+ * its claims is left.
  *
  * @throws MigrationException LEASE_LOST, and whatever `prepare` throws
  */
-export async function movePass(migration: ModelMigration, held: HeldMigration, pass: Pass): Promise<MoveEnd> {
-  const { runtime, model } = migration;
-  const rows = await runtime.database.transact((tx) => readRanges(tx, model.keys, pass.name));
-  const queue = rows.flatMap((row, number) => (row.done ? [] : [number]));
+export async function movePass(
+  migration: ModelMigration,
+  held: HeldMigration,
+  pass: Pass,
+  { role }: MoveOptions,
+): Promise<MoveEnd> {
+  const { runtime, stop } = migration;
+  const beating = runtime.sessions.hold(role);
+  const rate = createRateMeter(runtime.clock);
+  const claims = createClaims(migration, held, pass.name);
+  try {
+    for (;;) {
+      const intent = await moveClaimed(migration, held, pass, claims, rate);
+      if (held.lease.lost.aborted) throw held.lease.lost.reason;
+      if (intent !== undefined) {
+        const isToldAll =
+          role === 'helper' || (await othersStand(migration, held, pass.name, 'whenTold')) !== undefined;
+        if (held.lease.lost.aborted) throw held.lease.lost.reason;
+        // Whoever comes next tells that it stands still.
+        return isToldAll ? { type: 'intent', intent } : { type: 'stopped' };
+      }
+      if (stop.aborted) return { type: 'stopped' };
+      if (role === 'helper' || (await othersStand(migration, held, pass.name, 'whenDone')) === 'done') break;
+    }
+    // Whoever set aside one too many may have died before it looked.
+    await pass.checkQuarantine?.();
+    return { type: 'done' };
+  } finally {
+    // A session that lives on, for another model, would be waited for.
+    await claims.giveBackAll().catch(() => undefined);
+    await beating.letGo();
+  }
+}
+
+/** Until there is nothing to claim any more. Answers the intent that ended it, if one did. */
+async function moveClaimed(
+  migration: ModelMigration,
+  held: HeldMigration,
+  pass: Pass,
+  claims: Claims,
+  rate: RateMeter,
+): Promise<Intent | undefined> {
   const ending = new AbortController();
   const signal = AbortSignal.any([ending.signal, migration.stop, held.lease.lost]);
   let intent: Intent | undefined;
   let failure: { readonly error: unknown } | undefined;
-  const rate = createRateMeter(runtime.clock);
 
   const work = async () => {
     // Ranges of a pass are alike: each begins with what the one before it has learned.
-    let control = initialChunkControl;
+    let control = migration.runtime.firstChunk;
     for (;;) {
-      const number = signal.aborted ? undefined : queue.shift();
-      if (number === undefined) return;
-      const mover = new RangeMover(migration, held, pass, number, control, rate, signal);
-      const endRange = rate.begin();
+      if (signal.aborted) return;
       try {
-        const seen = await mover.run();
-        control = mover.control;
-        if (seen === undefined) continue;
-        intent = seen;
+        const claimed = await claims.next(() => rate.share());
+        if (claimed.type === 'intent') intent = claimed.intent;
+        if (claimed.type !== 'claimed') break;
+        const endRange = rate.begin();
+        const mover = new RangeMover(migration, held, pass, { ...claimed, claims, control, rate, signal });
+        try {
+          const seen = await mover.run();
+          control = mover.control;
+          if (seen === undefined) continue;
+          intent = seen;
+        } finally {
+          endRange();
+        }
       } catch (error) {
         // An abort reaches the work under way as an error of its own; the first failure is the one that counts.
         if (!signal.aborted) failure ??= { error };
-      } finally {
-        endRange();
+        ending.abort();
+        return;
       }
       ending.abort();
       return;
     }
+    if (intent !== undefined) ending.abort();
   };
-  await Promise.all(Array.from({ length: Math.min(runtime.maxBackfillConcurrency, queue.length) }, work));
-
+  await Promise.all(Array.from({ length: migration.runtime.maxBackfillConcurrency }, work));
   if (failure !== undefined) throw failure.error;
-  if (held.lease.lost.aborted) throw held.lease.lost.reason;
-  if (intent !== undefined) return { type: 'intent', intent };
-  if (migration.stop.aborted) return { type: 'stopped' };
-  // Whoever set aside one too many may have died before it looked.
-  await pass.checkQuarantine?.();
-  return { type: 'done' };
+  return intent;
 }
 
 type CommitResult =
   | { readonly type: 'committed'; readonly row: RangeRow; readonly conflicts: number }
   | { readonly type: 'intent'; readonly intent: Intent }
-  | { readonly type: 'tooMuch' };
+  | { readonly type: 'tooMuch' }
+  /** Its end has moved before the end of this chunk: somebody took the rest. */
+  | { readonly type: 'cut'; readonly row: RangeRow };
 
 /** Codes that mean: do less per transaction. */
 const tooMuchCodes: ReadonlySet<number> = new Set([
@@ -137,32 +185,27 @@ const tooMuchCodes: ReadonlySet<number> = new Set([
   KeyValueErrorCode.transactionTooLarge,
 ]);
 
+interface RangeOptions extends ClaimedRange {
+  readonly claims: Claims;
+  readonly control: ChunkControl;
+  readonly rate: RateMeter;
+  readonly signal: AbortSignal;
+}
+
 /** Moves one range to its end, chunk after chunk. */
 class RangeMover {
   readonly #migration: ModelMigration;
   readonly #held: HeldMigration;
   readonly #pass: Pass;
-  readonly #number: number;
-  readonly #rate: RateMeter;
-  readonly #signal: AbortSignal;
+  readonly #range: RangeOptions;
   #control: ChunkControl;
 
-  constructor(
-    migration: ModelMigration,
-    held: HeldMigration,
-    pass: Pass,
-    number: number,
-    control: ChunkControl,
-    rate: RateMeter,
-    signal: AbortSignal,
-  ) {
+  constructor(migration: ModelMigration, held: HeldMigration, pass: Pass, range: RangeOptions) {
     this.#migration = migration;
     this.#held = held;
     this.#pass = pass;
-    this.#number = number;
-    this.#control = control;
-    this.#rate = rate;
-    this.#signal = signal;
+    this.#range = range;
+    this.#control = range.control;
   }
 
   get control(): ChunkControl {
@@ -172,20 +215,19 @@ class RangeMover {
   /** Answers the intent that ended it, if one did. */
   async run(): Promise<Intent | undefined> {
     const { clock, events, meters } = this.#migration.runtime;
-    const claimed = await this.#claim();
-    if (claimed.type === 'intent') return claimed.intent;
-    let row = claimed.row;
+    const { claims, number } = this.#range;
+    let { row } = this.#range;
     let ahead: Promise<PreparedChunk> | undefined;
     try {
-      while (!row.done && !this.#signal.aborted) {
+      while (!row.done && !this.#range.signal.aborted) {
         const startedMs = clock.monotonicMs();
         const chunk = await (ahead ?? this.#prepare(row, row.cursor));
         ahead = undefined;
         // Verification only reads: what it costs others is little, and what is blocked waits for it.
         if (this.#pass.name !== 'verify') {
-          await this.#migration.runtime.throttle.take(chunk.records, this.#signal);
+          await this.#migration.runtime.throttle.take(chunk.records, this.#range.signal);
         }
-        if (this.#signal.aborted) break;
+        if (this.#range.signal.aborted) break;
         if (!chunk.atEnd && chunk.lastKey !== undefined && this.#pass.readsAhead) {
           ahead = this.#prepare(row, chunk.lastKey.toString('base64'));
           ahead.catch(() => undefined);
@@ -194,6 +236,12 @@ class RangeMover {
         if (result.type === 'intent') return result.intent;
         if (result.type === 'tooMuch') {
           this.#control = nextChunkControl(this.#control, { type: 'tooMuch' });
+          await ahead?.catch(() => undefined);
+          ahead = undefined;
+          continue;
+        }
+        if (result.type === 'cut') {
+          row = result.row;
           await ahead?.catch(() => undefined);
           ahead = undefined;
           continue;
@@ -217,7 +265,7 @@ class RangeMover {
           conflicts: result.conflicts,
           seconds: (clock.monotonicMs() - startedMs) / 1_000,
         });
-        this.#rate.moved(result.row.recordsRead - row.recordsRead);
+        this.#range.rate.moved(result.row.recordsRead - row.recordsRead);
         row = result.row;
         events.changed(this.#migration.model);
         if (setAside) await this.#pass.checkQuarantine?.();
@@ -225,39 +273,14 @@ class RangeMover {
       return undefined;
     } finally {
       await ahead?.catch(() => undefined);
-      if (!row.done && !this.#held.lease.lost.aborted) await this.#unclaim().catch(() => undefined);
+      if (row.done) claims.ended(number);
+      else await claims.giveBack({ number, row }).catch(() => undefined);
     }
   }
 
   #prepare(row: RangeRow, cursor: string | null): Promise<PreparedChunk> {
     const begin = cursor === null ? bytesOf(row.begin) : behindRecord(bytesOf(cursor));
-    return this.#pass.prepare(begin, bytesOf(row.end), this.#control.records, this.#signal);
-  }
-
-  async #claim(): Promise<{ type: 'claimed'; row: RangeRow } | { type: 'intent'; intent: Intent }> {
-    const { runtime, model } = this.#migration;
-    return runtime.database.transact(async (tx) => {
-      const [row, intent] = await Promise.all([
-        this.#readRow(tx),
-        readIntent(tx, model.keys, this.#held.state.migrationId),
-        this.#held.lease.guard(tx),
-      ]);
-      if (isStopping(intent)) return { type: 'intent' as const, intent };
-      const claimSeq = row.claimSeq + 1;
-      const claim = { session: runtime.session, claimSeq };
-      const claimed = { ...row, claimSeq, claim, recordsPerSecond: Math.round(this.#rate.share()) };
-      writeRange(tx, model.keys, this.#pass.name, this.#number, claimed);
-      return { type: 'claimed' as const, row: claimed };
-    });
-  }
-
-  async #unclaim(): Promise<void> {
-    const { runtime, model } = this.#migration;
-    await runtime.database.transact(async (tx) => {
-      const [row] = await Promise.all([this.#readRow(tx), this.#held.lease.guard(tx)]);
-      if (row.claim?.session !== runtime.session) return;
-      writeRange(tx, model.keys, this.#pass.name, this.#number, { ...row, claim: null });
-    });
+    return this.#pass.prepare(begin, bytesOf(row.end), this.#control.records, this.#range.signal);
   }
 
   /**
@@ -287,9 +310,10 @@ class RangeMover {
           const isSameFence = fence?.equals(this.#held.fence) === true;
           if (!isMine || current.seq !== row.seq || !isSameFence) throw claimLost(state.migrationId);
           if (isStopping(intent)) return { type: 'intent', intent };
+          if (isBeyond(chunk, current)) return { type: 'cut', row: current };
           const addition = await chunk.apply(tx);
-          const next = this.#advanced(row, chunk, addition);
-          writeRange(tx, keys, this.#pass.name, this.#number, next);
+          const next = this.#advanced(current, chunk, addition);
+          writeRange(tx, keys, this.#pass.name, this.#range.number, next);
           if (this.#pass.touches && chunk.records > 0) {
             tx.set(keys.touched, Buffer.from(state.migrationId));
           }
@@ -313,7 +337,7 @@ class RangeMover {
   }
 
   async #readRow(tx: Transaction): Promise<RangeRow> {
-    const row = await readRange(tx, this.#migration.model.keys, this.#pass.name, this.#number);
+    const row = await readRange(tx, this.#migration.model.keys, this.#pass.name, this.#range.number);
     if (row === undefined) throw claimLost(this.#held.state.migrationId);
     return row;
   }
@@ -335,13 +359,17 @@ class RangeMover {
       bytes: row.bytes + addition.bytes,
       // Below 1 until the range is at its end, and never back.
       share: done ? 1 : Math.max(row.share, Math.min(0.999_999, share)),
-      recordsPerSecond: Math.round(this.#rate.share()),
+      recordsPerSecond: Math.round(this.#range.rate.share()),
       sums: addSums(row.sums, addition.sums),
       findings: row.findings + addition.findings,
       samples: addSamples(row.samples, addition.samples, maxSamplesPerRange),
     };
   }
 }
+
+/** Whether the range ends within the chunk by now. */
+const isBeyond = ({ lastKey }: PreparedChunk, { end }: RangeRow): boolean =>
+  lastKey !== undefined && lastKey.compare(bytesOf(end)) >= 0;
 
 /** Attempts that met a change of something they had read. One that was lost without an answer (1021) met none. */
 function conflictsOf({ attempt, afterUnknownResult }: Transaction): number {
@@ -369,9 +397,3 @@ export function addSums(left: readonly IndexSum[], right: readonly IndexSum[]): 
 }
 
 const bytesOf = (base64: string): Buffer => Buffer.from(base64, 'base64');
-
-function claimLost(migrationId: string): MigrationException {
-  return new MigrationException('LEASE_LOST', `A range of ${migrationId} was taken by somebody else.`, {
-    details: { migrationId },
-  });
-}

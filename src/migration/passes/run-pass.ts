@@ -14,7 +14,7 @@ export async function runPass(
 ): Promise<MoveEnd> {
   await ensureRanges(migration, held, pass.name, slices);
   try {
-    return await movePass(migration, held, pass);
+    return await movePass(migration, held, pass, { role: 'leader' });
   } catch (error) {
     throw await withDuplicates(migration, held, pass, error);
   }

@@ -12,6 +12,7 @@ import { getRecords, getRows } from '../../records/record-rows.ts';
 import type { ModelMigration } from '../runtime.ts';
 import type { MigrationState } from '../state.ts';
 import type { RecordCheck } from '../verification.ts';
+import { checkOf } from '../verification.ts';
 import { createChunkRunner } from './chunk-runner.ts';
 import { chunkLimits } from './controller.ts';
 import type { FindingSample, IndexSum } from './ledger.ts';
@@ -29,6 +30,17 @@ export interface VerificationPlan {
   readonly sampleRatio: number;
   readonly seed: number;
   readonly check: RecordCheck | undefined;
+}
+
+/** Undefined where nothing is verified. */
+export function verificationPlanOf(
+  { runtime, model }: Pick<ModelMigration, 'runtime' | 'model'>,
+  { kind }: MigrationState,
+): VerificationPlan | undefined {
+  const { verification } = runtime;
+  if (verification === 'off') return undefined;
+  const { sampleRatio, seed } = verification;
+  return { isLive: kind === 'index', sampleRatio, seed, check: checkOf(verification, model.name) };
 }
 
 /** What is walked: all records, and all entries of each index. */
