@@ -19,13 +19,16 @@ function createBrake(stopAt: StopPoint | undefined) {
     moved[side] += records;
     if (released !== undefined) return released;
     if (stopAt?.side !== side || moved[side] < stopAt.records) return Promise.resolve();
-    released = new Promise((resolve) => {
-      process.once('message', () => resolve());
-    });
+    released = freed;
     report({ type: 'stopped' });
     return released;
   };
 }
+
+/** The parent's second word, also when it comes before there is anything to let go. */
+const freed = new Promise<void>((resolve) => {
+  process.once('message', () => void process.once('message', () => resolve()));
+});
 
 function watchItems(
   database: KeyValueDatabase,

@@ -1,5 +1,6 @@
 import type { KeyValueDatabase, KeyValueTransaction, Transaction } from '../../src/kv/kv.ts';
 import { ownerFormat } from '../../src/migration/owner.ts';
+import type { RangeRow } from '../../src/migration/passes/ledger.ts';
 import type { ModelKeys } from '../../src/records/keys.ts';
 import { rangeOf } from '../../src/records/keys.ts';
 import { overriding, withTransactions } from '../rig/overriding.ts';
@@ -15,6 +16,14 @@ export interface Testimony {
   /** `stepped`: ranges, state or fence changed, and no records. */
   readonly act: 'acquired' | 'released' | 'moved' | 'stepped';
   readonly records: number;
+  /** Ranges that it wrote, of whichever pass. */
+  readonly ranges: readonly WrittenRange[];
+}
+
+interface WrittenRange {
+  readonly key: string;
+  readonly seq: number;
+  readonly claimSeq: number;
 }
 
 export interface TestifyOptions {
@@ -38,14 +47,21 @@ export function testifying(
   let committing = 0;
   const steps = [keys.ranges(), keys.state, keys.fence].map(textOf);
   const recordPrefix = textOf(keys.records(1));
+  const rangePrefix = textOf(keys.ranges());
   const change = (tx: KeyValueTransaction): KeyValueTransaction => {
     const changed = new Set<string>();
+    const ranges = new Map<string, WrittenRange>();
     let owner: Uint8Array | undefined;
     const forget = () => {
       changed.clear();
+      ranges.clear();
       owner = undefined;
     };
     const describe = (): Testimony | undefined => {
+      const said = act();
+      return said === undefined ? undefined : { ...said, ranges: [...ranges.values()] };
+    };
+    const act = (): Omit<Testimony, 'ranges'> | undefined => {
       const records = [...changed].filter((key) => key.startsWith(recordPrefix)).length;
       if (owner !== undefined) {
         const row = ownerFormat.parse(Buffer.from(owner));
@@ -59,6 +75,11 @@ export function testifying(
       set(key, value) {
         changed.add(textOf(key));
         if (keys.owner.equals(key)) owner = value;
+        const name = textOf(key);
+        if (name.startsWith(rangePrefix)) {
+          const { seq, claimSeq } = JSON.parse(Buffer.from(value).toString('utf8')) as RangeRow;
+          ranges.set(name, { key: Buffer.from(key).toString('hex'), seq, claimSeq });
+        }
         tx.set(key, value);
       },
       clear(key) {
@@ -101,19 +122,37 @@ export async function readTestimonies(tx: Transaction, testimony: Buffer): Promi
 }
 
 /**
- * Commits that nobody should have made: under another epoch than that of the owner at the time, or under none; and
- * ownerships that do not grow. Empty where there was one owner at a time.
+ * Commits that nobody should have made: steps under another epoch than that of the owner at the time, or under none;
+ * ownerships that do not grow; and records moved while nobody owned the migration, or in a range that another process had
+ * claimed by then. Empty where there was one owner at a time, and one mover of each range.
  */
 export function misdeeds(testimonies: readonly Testimony[]): readonly string[] {
   const found: string[] = [];
   let owner: Pick<Testimony, 'node' | 'epoch'> | undefined;
   let lastEpoch = 0;
+  /** By range: its claim, and whose it is. */
+  const claims = new Map<string, { readonly claimSeq: number; readonly node: string }>();
   testimonies.forEach((said, at) => {
     const text = `${at}: ${said.node} ${said.act} under ${said.epoch}`;
+    const isPlan = said.ranges.some(({ seq, claimSeq }) => seq === 0 && claimSeq === 0);
+    if (isPlan) claims.clear();
+    for (const { key, claimSeq } of isPlan ? [] : said.ranges) {
+      const known = claims.get(key);
+      const isNew = known === undefined || claimSeq > known.claimSeq;
+      if (isNew) claims.set(key, { claimSeq, node: said.node });
+      else if (said.act === 'moved' && (known.claimSeq !== claimSeq || known.node !== said.node)) {
+        found.push(`${text} by claim ${claimSeq}, where ${known.node} had claim ${known.claimSeq}`);
+      }
+    }
     if (said.act === 'acquired') {
       if (said.epoch <= lastEpoch) found.push(`${text} after epoch ${lastEpoch}`);
       owner = said;
       lastEpoch = said.epoch;
+      return;
+    }
+    const isClaim = said.ranges.length > 0;
+    if (said.act === 'moved' || (said.act === 'stepped' && isClaim)) {
+      if (owner === undefined) found.push(`${text} while nobody owned it`);
       return;
     }
     if (owner?.node !== said.node || owner.epoch !== said.epoch) {

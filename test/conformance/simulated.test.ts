@@ -18,6 +18,7 @@ async function open(clock: Clock = systemClock) {
     base,
     faults: noFaults,
     availableAtMs: 0,
+    sizeFactor: 1,
     versionOffsetMs: 0,
     latencyMs: 5,
     operations: 0,

@@ -55,6 +55,7 @@ const idle = {
   message: null,
   progress: { recordsDone: 0, recordsEstimated: null, fraction: null, recordsPerSecond: 0 },
   owner: null,
+  movers: [],
   intentRevision: 0,
   bus: { type: 'connected', sinceMs: expect.any(Number) as number },
 };
@@ -96,6 +97,7 @@ describe('migrationStatus', () => {
         recordsPerSecond: expect.any(Number) as number,
       },
       owner: { nodeId: 'here', epoch: 1 },
+      movers: [{ nodeId: 'here', ranges: 1, recordsPerSecond: expect.any(Number) as number }],
     });
     const { fraction, recordsDone, recordsEstimated } = status.progress;
     expect(recordsDone).toBeGreaterThan(100);

@@ -83,7 +83,12 @@ function readTruth(
   const { models } = createVersionChains(options, resolveModels(dataModelsById), keys);
   const model = models.find(({ id }) => id === modelId);
   if (model === undefined) throw new Error(`there is no model ${modelId}`);
-  const reader = { migrations: new Map(), clock: systemClock, busState: () => null };
+  const reader = {
+    migrations: new Map(),
+    clock: systemClock,
+    busState: () => null,
+    sessions: { nodeIdOf: () => Promise.resolve(undefined) },
+  };
   return database.transact((tx) => readStatusIn(tx, reader, model));
 }
 

@@ -6,7 +6,7 @@ import type { ControlRules } from './control-rules.ts';
 import type { Picture } from './picture.ts';
 import { Pictures } from './picture.ts';
 import { hopsOf, mayBeSetAside } from './programs.ts';
-import { checkCommit, requireOwner, Violation } from './rules.ts';
+import { checkCommit, requireMigrator, Violation } from './rules.ts';
 import type { SimCommit } from './sim-database.ts';
 import { ProgressWatch } from './progress-watch.ts';
 
@@ -159,7 +159,7 @@ export class Invariants {
     const values = [...commit.sets].filter(([key]) => key.startsWith(model.recordPrefix));
     if (values.length === 0 && before.size === 0) return;
     const isMigrating = was.fence?.state === 'migrating';
-    if (isMigrating) requireOwner(commit, was, is, 'behind the gate only the owner writes records');
+    if (isMigrating) requireMigrator(commit, was, is, 'behind the gate only migrators write records');
     const sets = await this.#database.transact((tx) =>
       Promise.all(values.map(([, value]) => decode(tx, model, value))),
     );

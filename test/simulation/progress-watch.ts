@@ -38,7 +38,12 @@ export class ProgressWatch {
     }
     const model = this.#models.find(({ hash }) => leadsTo(state.migrationId, hash));
     if (model === undefined) return;
-    const context = { migrations: new Map(), clock: noClock, busState: () => null };
+    const context = {
+      migrations: new Map(),
+      clock: noClock,
+      busState: () => null,
+      sessions: { nodeIdOf: () => Promise.resolve(undefined) },
+    };
     const status = await this.#database.transact((tx) => readStatusIn(tx, context, model));
     const last = this.#last;
     this.#last = status;

@@ -33,6 +33,29 @@ export function requireOwner({ node }: SimCommit, { owner }: Picture, after: Pic
   );
 }
 
+/** Whoever has claimed ranges of a migration that somebody owns, or owns it: handlers write by hand. */
+export function requireMigrator(commit: SimCommit, was: Picture, is: Picture, rule: string): void {
+  const { sessions } = commit.node.process;
+  const hasClaim = passes.some((pass) =>
+    was.ranges[pass].some(({ claim }) => claim !== null && sessions.has(claim.session)),
+  );
+  if (!hasClaim) requireOwner(commit, was, is, rule);
+  else requireOwned(commit, was, is, rule);
+}
+
+/** Only the holder of its claim advances a range, under an ownership that stands. */
+function requireMover(commit: SimCommit, was: Picture, is: Picture, { claim }: RangeRow): void {
+  const rule = 'only who has claimed a range advances it';
+  requireOwned(commit, was, is, rule);
+  if (claim !== null && commit.node.process.sessions.has(claim.session)) return;
+  throw new Violation(rule, `${commit.node.name} did, ${claim?.session ?? 'nobody'} has claimed it`);
+}
+
+function requireOwned({ node }: SimCommit, { owner }: Picture, after: Picture, rule: string): void {
+  if (owner !== undefined && owner.token !== '' && after.owner?.token === owner.token) return;
+  throw new Violation(rule, `${node.name} wrote while nobody owned it under ${owner?.epoch ?? 0}`);
+}
+
 function checkOwnership({ owner: was }: Picture, { owner: is }: Picture): void {
   if (was === undefined) return;
   if (is === undefined) throw new Violation('an owner row is never lost', `epoch ${was.epoch}`);
@@ -107,12 +130,8 @@ function checkRanges(commit: SimCommit, was: Picture, is: Picture, pass: PassNam
   const [before, after] = [was.ranges[pass], is.ranges[pass]];
   if (after.length === 0) return;
   const isSame = before.length > 0 && before.every((row, at) => row.seq <= (after[at]?.seq ?? -1));
-  const begins = after.map(({ begin }) => Buffer.from(begin, 'base64'));
+  requireDisjoint(after, pass);
   for (const [at, row] of after.entries()) {
-    const next = begins[at + 1];
-    if (next !== undefined && Buffer.compare(Buffer.from(row.end, 'base64'), next) > 0) {
-      throw new Violation('ranges are disjoint', `${pass} ${at}`);
-    }
     const old = before[at];
     if (!isSame || old === undefined || old.seq === row.seq) continue;
     if (cursorOf(row).compare(cursorOf(old)) < 0) throw new Violation('cursors only grow', `${pass} ${at}`);
@@ -122,10 +141,23 @@ function checkRanges(commit: SimCommit, was: Picture, is: Picture, pass: PassNam
     if (row.recordsRead !== row.moved + row.dropped + row.quarantined && pass === 'backfill') {
       throw new Violation('read is moved, dropped or in quarantine', `${pass} ${at}`);
     }
-    requireOwner(commit, was, is, 'only the owner advances ranges');
+    requireMover(commit, was, is, old);
   }
   if (isSame && totalsOf(after).fraction < totalsOf(before).fraction) {
     throw new Violation('progress never falls', `${pass}`);
+  }
+}
+
+/** What was cut off another has a number behind all others. */
+function requireDisjoint(rows: readonly RangeRow[], pass: PassName): void {
+  const slices = rows
+    .map(({ begin, end }) => ({ begin: Buffer.from(begin, 'base64'), end: Buffer.from(end, 'base64') }))
+    .toSorted((one, other) => one.begin.compare(other.begin));
+  for (const [at, { end }] of slices.entries()) {
+    const next = slices[at + 1];
+    if (next !== undefined && end.compare(next.begin) > 0) {
+      throw new Violation('ranges are disjoint', `${pass} ${at}`);
+    }
   }
 }
 

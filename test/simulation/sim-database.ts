@@ -73,6 +73,8 @@ export interface SimCluster<Node extends Client = SimNode> {
   /** Versions jump by it: a million to the second. */
   versionOffsetMs: number;
   readonly latencyMs: number;
+  /** By how much estimates of sizes are too large: as if there were so much more data. */
+  readonly sizeFactor: number;
   operations: number;
   strikes: number;
   /** Told of each commit that is applied: `before` in the state it was made for. */
@@ -168,11 +170,13 @@ class SimTransaction<Node extends Client> implements KeyValueTransaction {
   }
 
   getEstimatedRangeSizeBytes(begin: Uint8Array, end: Uint8Array): Promise<number> {
-    return this.#read((base) => base.getEstimatedRangeSizeBytes(begin, end));
+    const { sizeFactor } = this.#cluster;
+    return this.#read(async (base) => sizeFactor * (await base.getEstimatedRangeSizeBytes(begin, end)));
   }
 
   getRangeSplitPoints(begin: Uint8Array, end: Uint8Array, chunkBytes: number): Promise<Buffer[]> {
-    return this.#read((base) => base.getRangeSplitPoints(begin, end, chunkBytes));
+    const { sizeFactor } = this.#cluster;
+    return this.#read((base) => base.getRangeSplitPoints(begin, end, Math.max(1, chunkBytes / sizeFactor)));
   }
 
   set(key: Uint8Array, value: Uint8Array): void {

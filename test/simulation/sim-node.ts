@@ -145,6 +145,7 @@ export class SimNode implements Mortal {
           random: this.world.random,
           process: this.process,
           inspect: this.#parts.inspect,
+          fewRecords: this.#parts.cluster.sizeFactor === 1 ? undefined : { firstChunk: 4, leastSplit: 3 },
         },
       )) as FoundationDBDataStore;
       this.world.note(this, () => 'is open');

@@ -117,6 +117,8 @@ class Simulation implements Simulated {
       base,
       faults: noFaults,
       availableAtMs: 0,
+      // One range, one that is worth cutting, or several.
+      sizeFactor: [1, 60, 200][seed % 3] ?? 1,
       versionOffsetMs: 0,
       latencyMs: this.random.pick([1, 5, 20]),
       operations: 0,

@@ -1,4 +1,5 @@
 import { busMutations } from './mutations/bus.ts';
+import { claimMutations } from './mutations/claims.ts';
 import { chunkMutations } from './mutations/chunks.ts';
 import { gateMutations } from './mutations/gate.ts';
 import { indexMutations } from './mutations/indexes.ts';
@@ -22,4 +23,5 @@ export const mutations: readonly (Mutation & { readonly number: number })[] = [
   ...verificationMutations,
   ...nodeMutations,
   ...busMutations,
+  ...claimMutations,
 ].map((mutation, at) => ({ number: at + 1, ...mutation }));

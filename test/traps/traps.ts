@@ -364,7 +364,7 @@ export const traps: readonly Trap[] = [
     replacements: [
       {
         file: 'src/migration/passes/mover.ts',
-        find: '          writeRange(tx, keys, this.#pass.name, this.#number, next);\n',
+        find: '          writeRange(tx, keys, this.#pass.name, this.#range.number, next);\n',
         replace: '',
       },
       {

@@ -120,6 +120,7 @@ const shownBy: Readonly<Record<string, readonly [at: Shown, past?: Shown]>> = {
   ],
 
   'migration.ranges': [[runtime, 'are as many as they may be, and no more however much there is']],
+  'migration.splitRanges': [[runtime, 'become as many as they may be, and none is cut any more']],
   'migration.findingKeys': [[verification, 'are as many as may be of one kind, and one more is not kept']],
   'migration.findingKeyDigits': [cutFindings],
   'migration.findingProblemLength': [cutFindings],

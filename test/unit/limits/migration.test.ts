@@ -6,11 +6,14 @@ import type { MigrationEvent } from '../../../src/migration/events.ts';
 import { createChunkRunner } from '../../../src/migration/passes/chunk-runner.ts';
 import type { ChunkControl } from '../../../src/migration/passes/controller.ts';
 import { nextChunkControl } from '../../../src/migration/passes/controller.ts';
-import { planRanges } from '../../../src/migration/passes/ledger.ts';
+import type { RangeRow } from '../../../src/migration/passes/ledger.ts';
+import { createRange, planRanges, writeRange } from '../../../src/migration/passes/ledger.ts';
+import { leastSplitRecords, splitRange } from '../../../src/migration/passes/split.ts';
 import type { TransformPool } from '../../../src/migration/runtime.ts';
 import { createWorkerPool, WorkerCrashed, WorkerPoolClosed } from '../../../src/ports/pool.ts';
 import { compileTransform } from '../../../src/records/chunk-transform.ts';
 import { packRecords } from '../../../src/records/chunk-format.ts';
+import { createStoreKeys, rangeOf } from '../../../src/records/keys.ts';
 import { createRecordCodec } from '../../../src/records/record-codec.ts';
 import type { TransformAnswer, TransformTask } from '../../../workers/transform.ts';
 import { createCompiledSetups } from '../../../workers/transform.ts';
@@ -68,6 +71,45 @@ describe('the ranges of a pass', () => {
   it('are as many as they may be, and no more however much there is', async () => {
     expect(await plan(value + 10)).toBe(value);
     expect(await plan(value * 2)).toBe(value);
+  });
+});
+
+describe('ranges that are cut', () => {
+  const { value } = limits.migration.splitRanges;
+  const keys = createStoreKeys(['cut']).model(1);
+  const slice = rangeOf(keys.records(1));
+  const keyOf = (n: number) => Buffer.concat([slice.begin, Buffer.from(String(n).padStart(5, '0'))]);
+  /** Whether one of so many is cut. */
+  const isCut = async (ranges: number) => {
+    const database = openMemoryDatabase();
+    const first: RangeRow = {
+      ...createRange(slice, 100),
+      claimSeq: 1,
+      claim: { session: 'mover', claimSeq: 1 },
+    };
+    const done = { ...createRange({ begin: slice.end, end: slice.end }, 1), done: true, share: 1 };
+    const rows = [first, ...Array.from({ length: ranges - 1 }, () => done)];
+    await database.transact((tx) => {
+      for (let n = 0; n < 5_000; n += 1) tx.set(keyOf(n), Buffer.alloc(100));
+      rows.forEach((row, number) => writeRange(tx, keys, 'backfill', number, row));
+      return Promise.resolve();
+    });
+    const cut = await database.transact((tx) =>
+      splitRange(tx, {
+        keys,
+        pass: 'backfill',
+        rows,
+        session: 'thief',
+        leastRecords: leastSplitRecords,
+      }),
+    );
+    await database.close();
+    return cut?.number;
+  };
+
+  it('become as many as they may be, and none is cut any more', async () => {
+    expect(await isCut(value - 1)).toBe(value - 1);
+    expect(await isCut(value)).toBeUndefined();
   });
 });
 

@@ -73,6 +73,33 @@ describe('an owner whose time stands still', () => {
   });
 });
 
+describe('an owner who is displaced', () => {
+  it('is named by its session where it was silent, and not where it was told to go', async () => {
+    const takes = async (name: string, displaces: boolean) => {
+      const { lease, clock } = createNode(name, 1_000);
+      let named: string | undefined;
+      for (;;) {
+        const answer = await lease.acquire({
+          modelId,
+          migrationId: 'm',
+          nodeId: 'n',
+          displaces,
+          signal: new AbortController().signal,
+          prepare: (_tx, { displacedSession }) => {
+            named = displacedSession;
+            return Promise.resolve();
+          },
+        });
+        if (answer.refused !== true) return named;
+        clock.advance(heartbeatMs);
+      }
+    };
+    await own(createNode('first', 1_000).lease);
+    expect(await takes('second', false)).toBe('first');
+    expect(await takes('third', true)).toBeUndefined();
+  });
+});
+
 describe('an owner', () => {
   it('counts its time from the beginning of its last beat, however long that took', async () => {
     let arrive = (): void => undefined;
