@@ -8,8 +8,10 @@ import { leastSplitRecords, splitRange } from '../../../src/migration/passes/spl
 import { createStoreKeys, rangeOf } from '../../../src/records/keys.ts';
 import { setRecord } from '../../../src/records/record-rows.ts';
 import { overriding } from '../../rig/overriding.ts';
+import { drawSeed } from '../../rig/seed.ts';
 import { createVirtualClock } from '../../rig/virtual-clock.ts';
 
+const seed = drawSeed('ranges that are cut again and again');
 const keys = createStoreKeys(['split']).model(1);
 const slice = rangeOf(keys.records(1));
 
@@ -169,7 +171,7 @@ describe('ranges that are cut again and again', () => {
           }
         },
       ),
-      { numRuns: 25 },
+      { seed, numRuns: 25 },
     );
   });
 
