@@ -18,6 +18,7 @@ export interface SplitOptions {
 const maxRanges = limits.migration.splitRanges.value;
 /** Neither part is smaller (protocol 6), unless it takes longer than that is meant to take: records can be dear. */
 export const leastSplitRecords = 1_000;
+/** By the estimate of the database, which is what there is without reading it all. */
 const minBytes = 64_000;
 /** What its mover moves in this time is worth a cut, however few records that are. Milliseconds. */
 const worthMs = 500;
