@@ -16,7 +16,7 @@ const fenceCache = 'test/integration/fence-cache.test.ts';
 /** The same cures, between real processes on one directory. */
 const processes = 'test/cluster/ownership.test.ts';
 const atOnce =
-  'several processes on one database has one of those that open at once move the records, and all serve once it has published';
+  'several processes on one database has those that open at once move the records together, and all serve once one has published';
 const rolledBack =
   'several processes on one database lets an older program write nothing once another process migrates, and serve nothing that is half-way';
 
