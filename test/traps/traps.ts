@@ -373,7 +373,7 @@ export const traps: readonly Trap[] = [
         replace:
           "        if (result.type === 'committed') {\n" +
           '          await this.#migration.runtime.database.transact(async (tx) =>\n' +
-          '            writeRange(tx, this.#migration.model.keys, this.#pass.name, this.#number, result.row),\n' +
+          '            writeRange(tx, this.#migration.model.keys, this.#pass.name, this.#range.number, result.row),\n' +
           '          );\n' +
           '        }\n' +
           "        if (result.type === 'intent') return result.intent;\n",
