@@ -295,6 +295,8 @@ class Simulation implements Simulated {
     const { world } = this;
     await this.#within('a follower learns the truth from who is there', learn(), () => String(ignorant));
     const open = [...this.living].filter(({ store: opened, isClosed }) => opened !== undefined && !isClosed);
+    // What commits while its store closes is kept, and may not be told: whoever would tell is going.
+    const until = await positionNow(this.cluster.base);
     await this.#within('every store closes', Promise.all(open.map((one) => one.close())));
     const unanswered = () =>
       [...this.pending.values()].find(({ node: asked }) => !asked.isDead && asked.failure === undefined);
@@ -303,7 +305,7 @@ class Simulation implements Simulated {
     if (left !== undefined) this.fail(`nobody waits for ever: ${left.what} on ${left.node.name} does`);
     // What is on the bus arrives.
     await this.world.runUntil(() => this.#failure !== undefined, this.world.nowMs + longestOnBusMs);
-    const calm = { position, nodes: new Set(open.map(({ name }) => name)) };
+    const calm = { position, until, nodes: new Set(open.map(({ name }) => name)) };
     await checkEvents({ ...this.#eventParts, messages: this.#messages, calm, fail: this.fail });
   }
 
