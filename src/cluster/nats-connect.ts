@@ -1,5 +1,6 @@
 import type { ConnectionOptions, NatsConnection } from 'nats';
 import type { Clock } from '../ports/clock.ts';
+import { rest } from '../ports/clock.ts';
 import type { BusStateKeeper } from './bus-state.ts';
 import { messageOf } from './bus-state.ts';
 
@@ -41,22 +42,8 @@ export async function openNats(
     } catch (error) {
       const code = (error as { readonly code?: unknown }).code;
       keeper.failed(typeof code === 'string' ? code : 'CONNECT_FAILED', `no connection: ${messageOf(error)}`);
-      await pause(clock, options.reconnectTimeWait ?? defaultWaitMs, signal);
+      await rest(clock, options.reconnectTimeWait ?? defaultWaitMs, signal);
     }
   }
   return undefined;
-}
-
-/** Unlike `sleep`, keeps no process alive: nobody waits for a bus. */
-function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const end = () => {
-      clock.clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = clock.setTimeout(end, delayMs);
-    signal.addEventListener('abort', end, { once: true });
-  });
 }

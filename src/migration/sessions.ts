@@ -1,5 +1,6 @@
 import type { KeyValueDatabase, Transaction } from '../kv/kv.ts';
 import type { Clock } from '../ports/clock.ts';
+import { rest } from '../ports/clock.ts';
 import type { ProcessIdentity, ProcessPort } from '../ports/process.ts';
 import type { StoreKeys } from '../records/keys.ts';
 import { rangeOf } from '../records/keys.ts';
@@ -102,7 +103,7 @@ export function createSessions(options: SessionsOptions): Sessions {
 
   const beat = async (signal: AbortSignal): Promise<void> => {
     while (!signal.aborted) {
-      await sleepLightly(clock, heartbeatMs, signal);
+      await rest(clock, heartbeatMs, signal);
       if (signal.aborted) return;
       try {
         await database.transact(
@@ -209,17 +210,4 @@ export function createSessions(options: SessionsOptions): Sessions {
       return session === own ? nodeId : (await read(tx, session))?.nodeId;
     },
   };
-}
-
-/** Keeps no process alive. */
-function sleepLightly(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clock.clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = clock.setTimeout(end, delayMs);
-    signal.addEventListener('abort', end, { once: true });
-  });
 }

@@ -41,3 +41,17 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
     signal?.addEventListener('abort', end, { once: true });
   });
 }
+
+/** The same for a wait that is nobody's work in progress: it keeps no process alive. */
+export function rest(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const end = () => {
+      clock.clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = clock.setTimeout(end, delayMs);
+    signal.addEventListener('abort', end, { once: true });
+  });
+}
