@@ -24,6 +24,7 @@ import { watchUntil } from './watch.ts';
 import type { Transaction } from '../kv/kv.ts';
 import { KeyValueError } from '../kv/kv.ts';
 import type { PassName } from '../records/keys.ts';
+import { passNames } from '../records/keys.ts';
 
 /** Moves ranges of a migration that another node leads, while this one waits for it. */
 export interface Assistant {
@@ -38,8 +39,6 @@ interface Job {
   readonly migration: ModelMigration;
   readonly pass: Pass;
 }
-
-const passNames: readonly PassName[] = ['backfill', 'index', 'verify'];
 
 /** How often work is looked for without a watch. Milliseconds. */
 const lookMs = 1_000;
@@ -63,6 +62,7 @@ export function assist(migration: ModelMigration): Assistant {
       keys: [keys.owner, keys.state, keys.intent, ...passNames.map((pass) => keys.range(pass, 0))],
       pollMs: lookMs,
       signal,
+      onHint: (look) => runtime.hints.listen(configured.id, look),
       look: async (tx) => {
         const job = await jobIn(tx, migration, signal);
         return job === undefined || givenUp?.equals(job.owner) === true ? undefined : job;
@@ -104,7 +104,10 @@ export function assist(migration: ModelMigration): Assistant {
 /** What the database, or the error itself, says may go well later. */
 const isPassing = (error: unknown): boolean => error instanceof KeyValueError || isRetryable(error);
 
-/** A while, or until the leader has come further: others may have died meanwhile, or have more before them. */
+/**
+ * A while, or until the leader has come further, or somebody says that ranges are free: others may have died meanwhile, or
+ * have more before them.
+ */
 async function rest({ migration, held, owner }: Job, signal: AbortSignal): Promise<void> {
   const { runtime, model } = migration;
   const { keys } = model;
@@ -112,6 +115,7 @@ async function rest({ migration, held, owner }: Job, signal: AbortSignal): Promi
   // Of the silence of others no more than two heartbeats count between two looks.
   const restMs = Math.min(lookMs, runtime.heartbeatMs);
   const timer = runtime.clock.setTimeout(() => over.abort(), restMs);
+  const endHints = runtime.hints.listen(model.id, () => over.abort());
   await watchUntil({
     database: runtime.database,
     clock: runtime.clock,
@@ -124,6 +128,7 @@ async function rest({ migration, held, owner }: Job, signal: AbortSignal): Promi
     },
   });
   runtime.clock.clearTimeout(timer);
+  endHints();
 }
 
 async function jobIn(

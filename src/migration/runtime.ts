@@ -3,6 +3,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Random } from '../ports/random.ts';
 import type { TransformAnswer, TransformTask } from '../../workers/transform.ts';
 import type { BusState } from '../cluster/bus.ts';
+import type { WorkHints } from '../cluster/work-hints.ts';
 import type { WorkerPool } from '../ports/pool.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { StoreKeys } from '../records/keys.ts';
@@ -44,6 +45,7 @@ export interface MigrationRuntime {
   /** One per open store; claims are made in its name. */
   readonly session: string;
   readonly sessions: Sessions;
+  readonly hints: WorkHints;
   readonly leastSplitRecords: number;
   readonly firstChunk: ChunkControl;
   readonly heartbeatMs: number;

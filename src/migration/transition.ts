@@ -2,7 +2,7 @@ import type { Halt } from '../../machines/migration.ts';
 import { MigrationException } from '../errors.ts';
 import type { Transaction } from '../kv/kv.ts';
 import { readFence, writeFence } from '../records/fence.ts';
-import { clearRanges } from './passes/ledger.ts';
+import { clearRanges, freeClaims } from './passes/ledger.ts';
 import type { MigrationAuditEvent, MigrationAuditEventType } from './audit.ts';
 import type { CountedAdditions } from './counters.ts';
 import { count } from './counters.ts';
@@ -104,6 +104,8 @@ export async function obey(
   state: MigrationState,
   intent: Intent,
 ): Promise<TransitionResult<{ readonly type: 'halted'; readonly as: 'paused' | 'canceled' }>> {
+  // Most movers have given back what they had claimed; what is left was told of nothing, and is taken from them.
+  await freeClaims(tx, migration.model.keys);
   // A start that an operator ended is no failed attempt.
   const attempt = Math.max(0, state.attempt - 1);
   const obeyed = { ...state, attempt, intentRevision: intent.revision, message: cutMessage(intent.reason) };

@@ -14,6 +14,8 @@ export interface WatchOptions<T> {
   readonly pollMs?: number | undefined;
   /** Whether the process stays alive for it: somebody awaits the answer. Default false. */
   readonly isAwaited?: boolean | undefined;
+  /** Is given what makes it look again at once; answers what ends that. */
+  readonly onHint?: ((look: () => void) => () => void) | undefined;
   /** Reads in the transaction that arms the watches, so nothing is missed. Undefined: go on watching. */
   readonly look: (tx: Transaction) => Promise<T | undefined>;
 }
@@ -23,18 +25,23 @@ export interface WatchOptions<T> {
  * A database that cannot be read is asked again. Undefined when the signal aborts.
  */
 export async function watchUntil<T>(options: WatchOptions<T>): Promise<T | undefined> {
-  const { database, clock, keys, signal, pollMs = pollIntervalMs, isAwaited = false, look } = options;
+  const { database, clock, keys, signal, pollMs = pollIntervalMs, isAwaited = false, onHint, look } = options;
   while (!signal.aborted) {
-    const armed = await lookOnce(database, keys, signal, look);
-    if (armed.answer !== undefined) return armed.answer;
-    await eitherOf(
-      clock,
-      armed.watches.map(({ changed }) => changed),
-      pollMs,
-      signal,
-      { ref: isAwaited },
-    );
-    for (const watch of armed.watches) watch.cancel();
+    // Before it looks: what is told meanwhile is not missed.
+    let endHints: (() => void) | undefined;
+    const hinted = new Promise<void>((resolve) => {
+      endHints = onHint?.(resolve);
+    });
+    try {
+      const armed = await lookOnce(database, keys, signal, look);
+      if (armed.answer !== undefined) return armed.answer;
+      await eitherOf(clock, [hinted, ...armed.watches.map(({ changed }) => changed)], pollMs, signal, {
+        ref: isAwaited,
+      });
+      for (const watch of armed.watches) watch.cancel();
+    } finally {
+      endHints?.();
+    }
   }
   return undefined;
 }

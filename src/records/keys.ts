@@ -36,6 +36,7 @@ export interface KeyRange {
 
 /** What a pass over the records is for: each has ranges of its own. */
 export type PassName = 'backfill' | 'verify' | 'index';
+export const passNames: readonly PassName[] = ['backfill', 'index', 'verify'];
 
 export interface ModelKeys {
   /** Of the store: whoever writes a fence reads it. */

@@ -33,6 +33,7 @@ export function linkBus(core: StoreCore, bus: MessageBus, databaseId: string): B
       ),
   });
   const events = publishEvents(hub, bus, subjects, self);
+  const endHints = core.hints.connect(bus, `${subjects}.work`, self);
   const control = serveControl({
     bus,
     clock,
@@ -71,6 +72,7 @@ export function linkBus(core: StoreCore, bus: MessageBus, databaseId: string): B
     end() {
       ignoreState?.();
       events.end();
+      endHints();
       namesakes.end();
       endMeter?.();
     },

@@ -3,6 +3,8 @@ import type { MessageBus } from '../cluster/bus.ts';
 import { localBus } from '../cluster/local-bus.ts';
 import { natsBus } from '../cluster/nats-bus.ts';
 import { shelter } from '../cluster/shelter.ts';
+import type { ConnectedHints } from '../cluster/work-hints.ts';
+import { createWorkHints } from '../cluster/work-hints.ts';
 import { ModelException, RequestException } from '../errors.ts';
 import type { KeyValueDatabase } from '../kv/kv.ts';
 import { auditLine, trimAuditEvents } from '../migration/audit.ts';
@@ -89,6 +91,7 @@ export interface StoreCore {
   sweep(model: ConfiguredModel): void;
   readonly inspect: Inspector | undefined;
   readonly bus: MessageBus;
+  readonly hints: ConnectedHints;
   /** Once the store knows its database. */
   link: BusLink | undefined;
   node: MigrationNode | undefined;
@@ -126,6 +129,7 @@ export function createCore(parts: CoreParts): StoreCore {
   const closing = new AbortController();
   const stopping = new AbortController();
   const migrations = new Map<number, ModelMigration>();
+  const hints = createWorkHints(clock);
   const lastStatus = new Map<number, MigrationStatus>();
   const sweeping = new Set<Promise<void>>();
 
@@ -209,6 +213,7 @@ export function createCore(parts: CoreParts): StoreCore {
       heartbeatMs: options.migrationLeaseHeartbeatMs,
       onFailure: (error) => logger.warn({ err: error }, 'a session could not beat'),
     }),
+    hints,
     heartbeatMs: options.migrationLeaseHeartbeatMs,
     retryPolicy: options.migrationRetryPolicy,
     verification: options.migrationVerification,
@@ -262,6 +267,7 @@ export function createCore(parts: CoreParts): StoreCore {
     },
     inspect: ports.inspect,
     bus,
+    hints,
     link: undefined,
     node: undefined,
     readiness: undefined,

@@ -341,7 +341,7 @@ describe.runIf(natsServerBinary !== undefined)('a bus on NATS', () => {
       await store.close();
       await reaches(bus, outside);
       expect(heard['here']).toEqual(
-        new Set(['godwit.here.node', 'godwit.here.audit.1', 'godwit.here.status.1', 'godwit.here.metrics.1']),
+        new Set(['node', 'work', 'audit.1', 'status.1', 'metrics.1'].map((end) => `godwit.here.${end}`)),
       );
       expect(heard['there']).toEqual(new Set());
     });

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { localBus } from '../../src/cluster/local-bus.ts';
 import { backfill } from '../../src/migration/backfill-spec.ts';
 import { readRanges } from '../../src/migration/passes/ledger.ts';
 import type { MigrationState } from '../../src/migration/state.ts';
@@ -8,6 +9,7 @@ import type { PassName } from '../../src/records/keys.ts';
 import { rangeOf } from '../../src/records/keys.ts';
 import { leaseTimes } from '../rig/leases.ts';
 import { CityV1, cityOf, CityV2, createLatch, toCityV2 } from '../rig/migration.ts';
+import { expectWellFormed } from '../rig/subject-schemas.ts';
 import { waitForStatus, waitUntil } from '../rig/operators.ts';
 import type { ObservedCommit, TrapRig } from '../rig/trap-rig.ts';
 import { createTrapRig, inBackground, letThingsHappen } from '../rig/trap-rig.ts';
@@ -242,6 +244,13 @@ describe('a helper', () => {
   it('gives its claims back when it closes, at once, and is no session any more', async () => {
     const cities = await fill(1_200);
     const [begun, closing, second] = [createLatch(), createLatch(), createLatch()];
+    const bus = localBus();
+    const hinted: string[] = [];
+    bus.subscribe('godwit.>', (payload, subject) => {
+      if (!subject.endsWith('.work')) return;
+      expectWellFormed(subject, payload);
+      hinted.push((JSON.parse(Buffer.from(payload).toString()) as { nodeId: string }).nodeId);
+    });
     rig.beforeCommit = async (commit) => {
       if (!movesRecords(commit)) return;
       if (commit.store === leader) await second.opened;
@@ -249,15 +258,17 @@ describe('a helper', () => {
       begun.open();
       await closing.opened;
     };
-    const a = await rig.open({ ...moves, nodeId: 'a', maxBackfillConcurrency: 1 });
+    const a = await rig.open({ ...moves, bus, nodeId: 'a', maxBackfillConcurrency: 1 });
     await waitForStatus(a, 'Running');
-    const b = await rig.open({ ...moves, nodeId: 'b', maxBackfillConcurrency: 1 });
+    const b = await rig.open({ ...moves, bus, nodeId: 'b', maxBackfillConcurrency: 1 });
     await begun.opened;
     const closed = b.close();
     closing.open();
     await closed;
     const rows = await rangesOf();
     expect(new Set(rows.flatMap(({ claim }) => (claim === null ? [] : [claim.session]))).size).toBe(1);
+    // Who planned them has said so, and who gave its own back.
+    expect(hinted).toEqual(['a', 'b']);
     // It has finished the chunk that was under way, and no other.
     expect(rows.filter(({ seq }) => seq > 0)).toHaveLength(1);
     const { begin, end } = rangeOf(rig.storeKeys.sessions);
@@ -338,6 +349,47 @@ describe('an operator who says pause', () => {
     expect(movedAfter).toBe(0);
     await a.resumeMigration(1);
     await Promise.all([a.awaitMigration(1), b.awaitMigration(1)]);
+  });
+
+  it('is answered where nobody leads, and takes away what a helper still has', async () => {
+    await fill(1_200);
+    const [ready, paused] = [createLatch(), createLatch()];
+    let movedAfter = 0;
+    let isPaused = false;
+    rig.beforeCommit = async (commit) => {
+      if (!movesRecords(commit) || isPaused) return;
+      // The leader has others to move meanwhile; this one it cannot end without.
+      if (commit.store === leader) return ready.opened;
+      ready.open();
+      await paused.opened;
+    };
+    rig.afterCommit = (commit) => {
+      if (isPaused && movesRecords(commit)) movedAfter += 1;
+    };
+    const a = await rig.open({ ...moves, nodeId: 'a', maxBackfillConcurrency: 1 });
+    await waitForStatus(a, 'Running');
+    const b = await rig.open({
+      ...moves,
+      nodeId: 'b',
+      migrationRole: 'assist',
+      maxBackfillConcurrency: 1,
+    });
+    await ready.opened;
+    await a.close();
+    const rowsBefore = await rangesOf();
+    expect(rowsBefore.filter(({ claim }) => claim !== null)).toHaveLength(1);
+    const status = await b.pauseMigration(1, 'enough');
+    isPaused = true;
+    const claimed = (await rangesOf()).filter(({ claim }) => claim !== null);
+    expect({ state: status.state, claimed }).toEqual({ state: 'Paused', claimed: [] });
+    paused.open();
+    await letThingsHappen();
+    expect(movedAfter).toBe(0);
+    isPaused = false;
+    await b.resumeMigration(1);
+    const c = await rig.open({ ...moves, nodeId: 'c' });
+    await Promise.all([b.awaitMigration(1), c.awaitMigration(1)]);
+    expect(await c.migrationMetrics(1)).toMatchObject({ recordsMoved: 1_200, failed: 0 });
   });
 });
 

@@ -164,7 +164,7 @@ it('the bus carries the same events as JSON, under subjects of their type and mo
   const problems: (string | undefined)[] = [];
   bus.subscribe('godwit.geo.>', (payload, subject) => {
     problems.push(malformed(subject, payload));
-    if (subject !== 'godwit.geo.node')
+    if (subject !== 'godwit.geo.node' && subject !== 'godwit.geo.work')
       received.push({ subject, message: JSON.parse(textOf(payload)) as MigrationMessage });
   });
   const store = await openHeld({ bus, storeName: 'geo' });

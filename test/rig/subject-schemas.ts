@@ -44,5 +44,6 @@ function nameOf(subject: string): string {
   if (subject === 'reply') return 'controlReply';
   if (subject === 'request') return 'controlRequest';
   if (subject.endsWith('.node')) return 'nodeMessage';
+  if (subject.endsWith('.work')) return 'workMessage';
   return `${subject.split('.').at(-2) ?? ''}Message`;
 }

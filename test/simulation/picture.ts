@@ -10,6 +10,7 @@ import { readState } from '../../src/migration/state.ts';
 import type { Fence } from '../../src/records/fence.ts';
 import { readFence } from '../../src/records/fence.ts';
 import type { ModelKeys, PassName } from '../../src/records/keys.ts';
+import { passNames } from '../../src/records/keys.ts';
 import type { SimCommit } from './sim-database.ts';
 
 /** What the database says of a model at one moment. */
@@ -21,8 +22,6 @@ export interface Picture {
   readonly isTouched: boolean;
   readonly ranges: Readonly<Record<PassName, readonly RangeRow[]>>;
 }
-
-export const passes: readonly PassName[] = ['backfill', 'index', 'verify'];
 
 const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
 
@@ -70,7 +69,7 @@ export class Pictures {
     const names = Object.values(this.#names);
     return (
       names.some((name) => sets.has(name) || clears.has(name)) ||
-      passes.some((pass) => this.#changesRanges(pass, sets, clearedRanges))
+      passNames.some((pass) => this.#changesRanges(pass, sets, clearedRanges))
     );
   }
 

@@ -4,8 +4,8 @@ import { totalsOf } from '../../src/migration/passes/ledger.ts';
 import type { MigrationState } from '../../src/migration/state.ts';
 import { migrationPhases } from '../../src/migration/state.ts';
 import type { PassName } from '../../src/records/keys.ts';
+import { passNames } from '../../src/records/keys.ts';
 import type { Picture } from './picture.ts';
-import { passes } from './picture.ts';
 import type { SimCommit } from './sim-database.ts';
 
 /** A rule that no commit may break: what it is, and what broke it. */
@@ -21,7 +21,8 @@ export function checkCommit(commit: SimCommit, was: Picture, is: Picture): void 
   checkOwnership(was, is);
   checkFence(was, is);
   checkState(was, is);
-  for (const pass of passes) checkRanges(commit, was, is, pass);
+  checkStandstill(was, is);
+  for (const pass of passNames) checkRanges(commit, was, is, pass);
 }
 
 export function requireOwner({ node }: SimCommit, { owner }: Picture, after: Picture, rule: string): void {
@@ -36,7 +37,7 @@ export function requireOwner({ node }: SimCommit, { owner }: Picture, after: Pic
 /** Whoever has claimed ranges of a migration that somebody owns, or owns it: handlers write by hand. */
 export function requireMigrator(commit: SimCommit, was: Picture, is: Picture, rule: string): void {
   const { sessions } = commit.node.process;
-  const hasClaim = passes.some((pass) =>
+  const hasClaim = passNames.some((pass) =>
     was.ranges[pass].some(({ claim }) => claim !== null && sessions.has(claim.session)),
   );
   if (!hasClaim) requireOwner(commit, was, is, rule);
@@ -116,6 +117,17 @@ function checkState(was: Picture, is: Picture): void {
       'what stands still goes on only by an operator',
       `${before.status} to ${after.status}`,
     );
+  }
+}
+
+/** What an operator is told stands still does: nobody has anything of it left to write. */
+function checkStandstill(was: Picture, is: Picture): void {
+  const { state } = is;
+  if (state === undefined || (state.status !== 'Paused' && state.status !== 'Canceled')) return;
+  if (was.state?.revision === state.revision) return;
+  const claimed = passNames.flatMap((pass) => is.ranges[pass]).find(({ claim }) => claim !== null);
+  if (claimed !== undefined) {
+    throw new Violation('what is paused or canceled is claimed by nobody', `${claimed.claim?.session ?? ''}`);
   }
 }
 

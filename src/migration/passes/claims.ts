@@ -8,7 +8,7 @@ import { claimOrder } from './claim-order.ts';
 import type { MigrationState } from '../state.ts';
 import { readState } from '../state.ts';
 import type { RangeRow } from './ledger.ts';
-import { readRange, readRanges, writeRange } from './ledger.ts';
+import { freed, readRange, readRanges, writeRange } from './ledger.ts';
 import { splitRange } from './split.ts';
 
 /** A range that is this process's to move. */
@@ -136,6 +136,7 @@ export function createClaims(migration: ModelMigration, held: HeldMigration, pas
           writeRange(tx, keys, pass, number, freed(row));
         });
         await giving.catch(unsure);
+        runtime.hints.tell(model.id);
       } finally {
         mine.delete(number);
       }
@@ -152,8 +153,6 @@ export function createClaims(migration: ModelMigration, held: HeldMigration, pas
     },
   };
 }
-
-const freed = (row: RangeRow): RangeRow => ({ ...row, claim: null, recordsPerSecond: 0 });
 
 function isUnderWay(state: MigrationState | undefined, { state: planned }: HeldMigration): boolean {
   if (state?.migrationId !== planned.migrationId || state.phase !== planned.phase) return false;

@@ -1,7 +1,7 @@
 import type { KeyValueDatabase, Transaction } from '../../kv/kv.ts';
 import { limits } from '../../limits.ts';
 import type { KeyRange, ModelKeys, PassName } from '../../records/keys.ts';
-import { rangeOf } from '../../records/keys.ts';
+import { passNames, rangeOf } from '../../records/keys.ts';
 import { roundDownToRecord } from '../../records/record-rows.ts';
 import {
   createRowFormat,
@@ -184,6 +184,25 @@ export async function readRanges(
   const rows = await tx.getRangeAll(begin, end, options);
   return rows.map(({ value }) => rangeFormat.parse(value));
 }
+
+/**
+ * Takes every claim of a migration away. Whoever moved under one meets that when its chunk commits, whichever of the two
+ * is first.
+ */
+export async function freeClaims(tx: Transaction, keys: ModelKeys): Promise<void> {
+  for (const pass of passNames) {
+    // As of this transaction nobody may claim any more: the few that are claimed are read again, normally.
+    const seen = await readRanges(tx, keys, pass, { snapshot: true });
+    for (const [number, { claim }] of seen.entries()) {
+      if (claim === null) continue;
+      const row = await readRange(tx, keys, pass, number);
+      if (row !== undefined) writeRange(tx, keys, pass, number, freed(row));
+    }
+  }
+}
+
+/** As a range is that nobody moves. */
+export const freed = (row: RangeRow): RangeRow => ({ ...row, claim: null, recordsPerSecond: 0 });
 
 export function clearRanges(tx: Transaction, keys: ModelKeys, pass?: PassName): void {
   const { begin, end } = rangeOf(keys.ranges(pass));

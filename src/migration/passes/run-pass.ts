@@ -34,9 +34,11 @@ async function ensureRanges(
   if (isPlanned) return;
   const most = Math.max(1, Math.floor(maxRangesPerPass / slices.length));
   const planned = (await Promise.all(slices.map((slice) => planRanges(database, slice, most)))).flat();
-  await database.transact(async (tx) => {
+  const isFirst = await database.transact(async (tx) => {
     const [rows] = await Promise.all([readRanges(tx, model.keys, pass), held.lease.guard(tx)]);
-    if (rows.length > 0) return;
+    if (rows.length > 0) return false;
     planned.forEach((row, number) => writeRange(tx, model.keys, pass, number, row));
+    return true;
   });
+  if (isFirst) runtime.hints.tell(model.id);
 }

@@ -310,4 +310,37 @@ export const claimMutations: readonly Mutation[] = [
       },
     ],
   },
+  {
+    mutation: 'what is paused without an owner stays claimed',
+    killer: by(
+      movers,
+      'an operator who says pause is answered where nobody leads, and takes away what a helper still has',
+    ),
+    replacements: [
+      {
+        file: 'src/migration/transition.ts',
+        find: '  await freeClaims(tx, migration.model.keys);\n',
+        replace: '  if (state.status === null) await freeClaims(tx, migration.model.keys);\n',
+      },
+    ],
+  },
+  {
+    mutation: 'nobody is told of ranges that were given back',
+    killer: by(movers, 'a helper gives its claims back when it closes, at once, and is no session any more'),
+    replacements: [
+      {
+        file: 'src/migration/passes/claims.ts',
+        find: '        runtime.hints.tell(model.id);\n',
+        replace: '',
+      },
+    ],
+  },
+  {
+    mutation: 'who waits for ranges does not listen for hints',
+    killer: by(
+      'unit/cluster/work-hints.test.ts',
+      'a hint that ranges are free makes who watches look again, without waiting for a change or a poll',
+    ),
+    replacements: [{ file: 'src/migration/watch.ts', find: 'onHint?.(resolve)', replace: 'undefined' }],
+  },
 ];

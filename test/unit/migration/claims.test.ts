@@ -76,7 +76,8 @@ function createMover(session: string, seen = database) {
     },
     onFailure: () => undefined,
   });
-  const runtime = { database: seen, sessions, session, leastSplitRecords: 1_000 };
+  const hints = { tell: () => undefined, listen: () => () => undefined };
+  const runtime = { hints, database: seen, sessions, session, leastSplitRecords: 1_000 };
   const lease = {
     epoch: 1,
     lost: new AbortController().signal,
