@@ -1,6 +1,6 @@
 /**
  * `npm run check:package`: packs the package, installs the tarball outside the repository and runs the programs
- * of test/package there, as their users would; then asks publint, attw and knip. One line for each check.
+ * of test/package there, as their users would; then asks publint, attw, knip and the API report. One line for each check.
  */
 import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -140,6 +140,7 @@ try {
     check('publint', () => run(bin('publint'), ['run', tarball, '--strict'])),
     check('attw', () => run(bin('attw'), [tarball, '--profile', 'esm-only', '--no-definitely-typed'])),
     check('knip', () => run(bin('knip'), ['--no-progress'])),
+    check('API report', () => run('npm', ['run', '--silent', 'api', '--', '--check'])),
   ]);
 } catch (error) {
   failures++;
