@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { localBus } from '../../src/cluster/local-bus.ts';
+import { KeyValueError, KeyValueErrorCode } from '../../src/kv/kv.ts';
 import { backfill } from '../../src/migration/backfill-spec.ts';
 import { readRanges } from '../../src/migration/passes/ledger.ts';
 import type { MigrationState } from '../../src/migration/state.ts';
@@ -238,6 +239,29 @@ describe('a helper', () => {
     isReleased = false;
     again.open();
     await Promise.all([a.awaitMigration(1), b.awaitMigration(1)]);
+    expect(await a.migrationMetrics(1)).toMatchObject({ recordsMoved: cities, failed: 0 });
+  });
+
+  it('whose database fails for a moment gives its range back, and helps on', async () => {
+    const cities = await fill(1_200);
+    const marks = await markRecords();
+    const helped = createLatch();
+    let failures = 0;
+    rig.beforeCommit = async (commit) => {
+      if (!movesRecords(commit)) return;
+      if (commit.store === leader) await helped.opened;
+      else if ((failures += 1) === 1) throw new KeyValueError(KeyValueErrorCode.ioError);
+    };
+    rig.afterCommit = (commit) => {
+      marks.note(commit);
+      if (commit.store === helper && movesRecords(commit)) helped.open();
+    };
+    const a = await rig.open({ ...moves, nodeId: 'a', maxBackfillConcurrency: 1 });
+    await waitForStatus(a, 'Running');
+    const b = await rig.open({ ...moves, nodeId: 'b', maxBackfillConcurrency: 1 });
+    await Promise.all([a.awaitMigration(1), b.awaitMigration(1)]);
+    expect(failures).toBeGreaterThan(1);
+    expect(marks.byStore().get(helper)).toBeGreaterThan(0);
     expect(await a.migrationMetrics(1)).toMatchObject({ recordsMoved: cities, failed: 0 });
   });
 
