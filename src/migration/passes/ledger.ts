@@ -25,6 +25,12 @@ export interface RangeRow {
   /** Bytes in base64. Begin inclusive, end exclusive. */
   readonly begin: string;
   readonly end: string;
+  /**
+   * The first and the last key that were in the slice when it was planned, in base64; of the ranges at its edges alone. The
+   * prefix of all keys is much wider than those that there are: progress is reckoned between these.
+   */
+  readonly firstKey?: string | undefined;
+  readonly lastKey?: string | undefined;
   /** The key of the last record read; null before the first. */
   readonly cursor: string | null;
   readonly done: boolean;
@@ -86,6 +92,8 @@ export interface IndexSum {
 const rangeFormat = createRowFormat<RangeRow>('range', {
   begin: isString,
   end: isString,
+  firstKey: isOptional(isString),
+  lastKey: isOptional(isString),
   cursor: isNullOr(isString),
   done: isBoolean,
   claim: isNullOr(isShape<RangeClaim>({ session: isString, claimSeq: isCount })),
@@ -218,18 +226,26 @@ export async function planRanges(
   slice: KeyRange,
   maxRanges: number = maxRangesPerPass,
 ): Promise<readonly RangeRow[]> {
-  const { points, bytes } = await database.transact(async (tx) => {
+  const { points, bytes, first, last } = await database.transact(async (tx) => {
     const size = await tx.getEstimatedRangeSizeBytes(slice.begin, slice.end);
     const chunk = Math.max(minRangeBytes, Math.ceil(size / maxRanges));
-    const raw = await tx.getRangeSplitPoints(slice.begin, slice.end, chunk);
+    const [raw, [first], [last]] = await Promise.all([
+      tx.getRangeSplitPoints(slice.begin, slice.end, chunk),
+      tx.getRangeAll(slice.begin, slice.end, { limit: 1, snapshot: true }),
+      tx.getRangeAll(slice.begin, slice.end, { limit: 1, snapshot: true, reverse: true }),
+    ]);
     // The database knows rows, and a record may have several.
     const cuts = await Promise.all(raw.map((point) => roundDownToRecord(tx, point)));
-    return { points: distinct(cuts), bytes: size };
+    return { points: distinct(cuts), bytes: size, first: first?.key, last: last?.key };
   });
   const inner = points.filter((point) => point.compare(slice.begin) > 0 && point.compare(slice.end) < 0);
   const edges = [slice.begin, ...inner.slice(0, maxRanges - 1), slice.end];
   const weight = Math.max(1, bytes / (edges.length - 1));
-  return edges.slice(1).map((end, at) => createRange({ begin: edges[at] ?? slice.begin, end }, weight));
+  return edges.slice(1).map((end, at) => ({
+    ...createRange({ begin: edges[at] ?? slice.begin, end }, weight),
+    firstKey: at === 0 ? first?.toString('base64') : undefined,
+    lastKey: at === edges.length - 2 ? last?.toString('base64') : undefined,
+  }));
 }
 
 function distinct(points: readonly Buffer[]): readonly Buffer[] {
@@ -292,16 +308,42 @@ export function totalsOf(rows: readonly RangeRow[]): LedgerTotals {
   };
 }
 
-/** Where `key` lies between `begin` and `end`, 0 to 1, taking the first bytes in which they differ as a number. */
+/** How much of a range lies before a key of it, by its place between the first and the last key. */
+export function shareBefore({ begin, end, firstKey = begin, lastKey = end }: RangeRow, key: Buffer): number {
+  return interpolate(Buffer.from(firstKey, 'base64'), Buffer.from(lastKey, 'base64'), key);
+}
+
+/**
+ * Where `key` lies between `begin` and `end`, 0 to 1: the first places in which those two differ, taken as a number whose
+ * digits are the bytes of their alphabet. Keys of decimal digits would stand still and leap if each had 256.
+ */
 export function interpolate(begin: Uint8Array, end: Uint8Array, key: Uint8Array): number {
   let common = 0;
   while (common < begin.length && common < end.length && begin[common] === end[common]) common += 1;
+  const [low, high] = alphabetOf(begin.subarray(common), end.subarray(common));
+  const radix = high - low + 1;
+  // As many as are exact in a double.
+  const places = Math.floor(52 / Math.log2(radix));
   const at = (bytes: Uint8Array) => {
     let value = 0;
-    // Six bytes are exact in a double.
-    for (let n = 0; n < 6; n += 1) value = value * 256 + (bytes[common + n] ?? 0);
+    for (let n = 0; n < places; n += 1) {
+      value = value * radix + Math.min(radix - 1, Math.max(0, (bytes[common + n] ?? 0) - low));
+    }
     return value;
   };
   const [from, to] = [at(begin), at(end)];
   return to <= from ? 0 : Math.min(1, Math.max(0, (at(key) - from) / (to - from)));
+}
+
+/** Digits, hexadecimal ones in either case, printable text, or anything. The end of a text in a key is a zero. */
+const alphabets = [
+  [0x30, 0x39],
+  [0x30, 0x66],
+  [0x20, 0x7e],
+] as const;
+
+function alphabetOf(...keys: readonly Uint8Array[]): readonly [number, number] {
+  const isOf = ([low, high]: readonly [number, number]) =>
+    keys.every((key) => key.every((byte) => byte === 0 || (byte >= low && byte <= high)));
+  return alphabets.find(isOf) ?? [0, 255];
 }

@@ -12,7 +12,7 @@ import { isStopping, readIntent } from '../intent.ts';
 import type { ClaimedRange, Claims } from './claims.ts';
 import { claimLost, createClaims } from './claims.ts';
 import type { FindingSample, IndexSum, RangeRow } from './ledger.ts';
-import { addSamples, interpolate, maxSamplesPerRange, readRange, writeRange } from './ledger.ts';
+import { addSamples, maxSamplesPerRange, readRange, shareBefore, writeRange } from './ledger.ts';
 import { othersStand } from './others.ts';
 import type { UniqueDemand } from './name-duplicates.ts';
 import type { RateMeter } from './rate-meter.ts';
@@ -344,8 +344,7 @@ class RangeMover {
 
   #advanced(row: RangeRow, chunk: PreparedChunk, addition: ChunkAddition): RangeRow {
     const done = chunk.atEnd;
-    const share =
-      chunk.lastKey === undefined ? 1 : interpolate(bytesOf(row.begin), bytesOf(row.end), chunk.lastKey);
+    const share = chunk.lastKey === undefined ? 1 : shareBefore(row, chunk.lastKey);
     return {
       ...row,
       cursor: chunk.lastKey?.toString('base64') ?? row.cursor,

@@ -78,12 +78,16 @@ function writeParts(tx: Transaction, { keys, pass, row, number, cut, version, ad
   writeRange(tx, keys, pass, number, {
     ...row,
     end: cut.toString('base64'),
+    lastKey: undefined,
     weight,
     share: shareOf(row, weight),
     splitVersion: version,
   });
   const rest = { begin: cut, end: Buffer.from(row.end, 'base64') };
-  return { number: added, row: { ...createRange(rest, 0), weight: given, splitVersion: version } };
+  return {
+    number: added,
+    row: { ...createRange(rest, 0), lastKey: row.lastKey, weight: given, splitVersion: version },
+  };
 }
 
 /** What was done is as much as before: never less, by however little a division rounds. */

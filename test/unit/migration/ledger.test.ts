@@ -10,6 +10,7 @@ import {
   maxSamplesPerRange,
   planRanges,
   readRanges,
+  shareBefore,
   totalsOf,
   writeRange,
 } from '../../../src/migration/passes/ledger.ts';
@@ -26,7 +27,8 @@ describe('interpolation between two keys', () => {
     const [begin, end] = [Buffer.from('aa'), Buffer.from('ab')];
     expect(interpolate(begin, end, begin)).toBe(0);
     expect(interpolate(begin, end, end)).toBe(1);
-    expect(interpolate(begin, end, Buffer.from([0x61, 0x61, 0x80]))).toBeCloseTo(0.5);
+    expect(interpolate(begin, end, Buffer.from('aaO'))).toBeCloseTo(0.5, 1);
+    expect(interpolate(Buffer.of(1, 1), Buffer.of(1, 2), Buffer.of(1, 1, 0x80))).toBeCloseTo(0.5);
   });
 
   it('lies between 0 and 1 and never falls as the key grows', () => {
@@ -39,6 +41,19 @@ describe('interpolation between two keys', () => {
         expect(second).toBeGreaterThanOrEqual(first);
       }),
     );
+  });
+
+  it.each([
+    ['decimal digits', 10],
+    ['hexadecimal digits', 16],
+  ])('goes evenly over keys of %s', (_, radix) => {
+    const keyOf = (n: number) => Buffer.from(`key-${n.toString(radix).padStart(6, '0')}\0`);
+    const worst = Math.max(
+      ...Array.from({ length: 2_000 }, (_none, n) =>
+        Math.abs(interpolate(keyOf(0), keyOf(1_999), keyOf(n)) - n / 1_999),
+      ),
+    );
+    expect(worst).toBeLessThan(radix === 10 ? 0.001 : 0.15);
   });
 
   it('does not leave its bounds for a key outside them', () => {
@@ -160,6 +175,19 @@ describe('planned ranges', () => {
     }
     expect(rows.length).toBeLessThanOrEqual(maxRangesPerPass);
     expect(rows.length > 1).toBe(count === 3_000);
+    await database.close();
+  });
+
+  it('reckon their progress between the first key that is there and the last', async () => {
+    const database = openMemoryDatabase();
+    const keyOf = (n: number) => Buffer.concat([slice.begin, Buffer.from(String(n).padStart(6, '0'))]);
+    await database.transact((tx) => {
+      for (let n = 0; n < 200; n += 1) tx.set(keyOf(n), Buffer.of(1));
+      return Promise.resolve();
+    });
+    const rows = await planRanges(database, slice);
+    const shares = [0, 50, 100, 199].map((n) => shareBefore(rows[0] as RangeRow, keyOf(n)));
+    expect(shares.map((share) => share.toFixed(2))).toEqual(['0.00', '0.25', '0.50', '1.00']);
     await database.close();
   });
 
