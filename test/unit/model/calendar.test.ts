@@ -9,10 +9,12 @@ const seed = drawSeed('days and decimals');
 describe('days as text', () => {
   it('agree with the calendar of the platform for every day of four centuries, and at both ends', () => {
     const day = (days: number) => new Date(days * 86_400_000).toISOString().slice(0, 10);
+    const wrong: number[] = [];
     for (let days = -73_049; days < 73_049; days += 1) {
-      expect(formatDay(days)).toBe(day(days));
-      expect(parseDay(day(days))).toBe(days);
+      const text = day(days);
+      if (formatDay(days) !== text || parseDay(text) !== days) wrong.push(days);
     }
+    expect(wrong).toEqual([]);
     expect(formatDay(parseDay('0000-01-01') ?? Number.NaN)).toBe('0000-01-01');
     expect(formatDay(parseDay('9999-12-31') ?? Number.NaN)).toBe('9999-12-31');
   });
