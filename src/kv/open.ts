@@ -1,6 +1,7 @@
 import { StorageException } from '../errors.ts';
 import { systemClock, type Clock } from '../ports/clock.ts';
 import { systemRandom, type Random } from '../ports/random.ts';
+import { openEmbeddedToRead } from './embedded/open-to-read.ts';
 import { openEmbeddedDatabase } from './embedded/open.ts';
 import type { FoundationDBDatabase } from './foundationdb/binding.ts';
 import { isHostDatabase, openFoundationDB, openHostDatabase } from './foundationdb/open.ts';
@@ -39,6 +40,23 @@ export async function openDatabase(
   };
 }
 
+/**
+ * The same, for whoever only reads. Nothing is made, and nothing of what is stored changes by opening and closing it;
+ * where an address leads to nothing yet, the database is empty.
+ *
+ * @throws StorageException as `openDatabase`
+ */
+export async function openDatabaseToRead(
+  address: string | KeyValueDatabase | FoundationDBDatabase,
+  ports: { readonly clock: Clock; readonly random: Random },
+): Promise<KeyValueDatabase> {
+  const directory = typeof address === 'string' ? directoryOf(address) : undefined;
+  if (directory === undefined) return openDatabase(address, ports);
+  return (await openEmbeddedToRead({ directory, ...ports })) ?? openMemoryDatabase(ports);
+}
+
+const directoryOf = (address: string): string | undefined => /^embedded:(.+)$/su.exec(address)?.[1];
+
 async function openAddress(
   address: unknown,
   options: { readonly clock: Clock; readonly random: Random },
@@ -48,7 +66,7 @@ async function openAddress(
   if (cluster !== undefined) {
     return openFoundationDB({ clusterFile: cluster === '' ? undefined : cluster, clock: options.clock });
   }
-  const directory = typeof address === 'string' ? /^embedded:(.+)$/su.exec(address)?.[1] : undefined;
+  const directory = typeof address === 'string' ? directoryOf(address) : undefined;
   if (directory !== undefined) return openEmbeddedDatabase({ directory, ...options });
   throw new StorageException(
     'DATABASE_INVALID',

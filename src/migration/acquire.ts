@@ -1,21 +1,26 @@
-import { MigrationException } from '../errors.ts';
+import type { MigrationException } from '../errors.ts';
 import type { Halt } from '../../machines/migration.ts';
 import type { Transaction } from '../kv/kv.ts';
-import { compareVersions } from '../model/names.ts';
 import type { StoredDefinition } from '../records/definitions.ts';
 import { fenceFormat } from '../records/fence.ts';
 import type { MigrationAuditEvent } from './audit.ts';
-import { transformHash } from './backfill-spec.ts';
 import { closeGate } from './close-gate.ts';
-import { hasHandler, isBackfill } from './handlers.ts';
+import {
+  isHalfWay,
+  otherTransform,
+  othersInTheWay,
+  ownState,
+  ownTransformHash,
+  targetChanged,
+} from './hindrance.ts';
 import type { LeaseGrant, LeaseHandle, LeaseRefused } from './lease.ts';
 import { clearRanges } from './passes/ledger.ts';
 import type { ModelPlan, StoredModel } from './plan.ts';
-import { isBegunInOnePass, planModel, readStoredModel, targetVersionOf } from './plan.ts';
+import { planModel, readStoredModel } from './plan.ts';
 import { refuseMissingHandlers, refuseMissingStep, refuseMixedRecords } from './preflight.ts';
 import type { HeldMigration, ModelMigration } from './runtime.ts';
 import type { MigrationState, PlannedIndex } from './state.ts';
-import { adoptsTransform, createState, isBegun, isHalted, readState, writeState } from './state.ts';
+import { createState, isBegun, readState, writeState } from './state.ts';
 import { termsOf } from './terms.ts';
 import { auditEvent, recordInTransaction } from './transition.ts';
 
@@ -114,30 +119,22 @@ async function prepareOwnership(
   if (stored === undefined || plan.type === 'publish') return { type: 'publish' };
   if (plan.type === 'none') return { type: 'nothingToDo' };
   if (plan.type === 'targetChanged') {
-    return { type: 'halted', as: 'failed', error: targetChanged(migration, plan.runningMigrationId) };
+    return { type: 'halted', as: 'failed', error: targetChanged(migration.model, plan.runningMigrationId) };
   }
   migration.model = plan.target;
   migration.handlers = migration.handlersFor(plan.target, stored.current.version);
-  const existing = state?.migrationId === plan.migrationId ? state : undefined;
+  const existing = ownState({ plan, state });
   const halt = existing === undefined ? undefined : haltOf(existing);
   if (halt !== undefined) return { type: 'halted', as: halt };
-  if (plan.type === 'migrate' && existing === undefined && state !== undefined && isHalted(state)) {
-    // Else two programs whose migrations fail before they change anything would take turns for ever.
-    const isNewer = compareVersions(targetVersionOf(state.migrationId), plan.target.data.version) > 0;
-    if (isNewer) return { type: 'halted', as: 'failed', error: newerStandsStill(migration, state) };
-  }
+  const { handlers } = migration;
+  const error = othersInTheWay({ plan, stored, state, handlers });
+  if (error !== undefined) return { type: 'halted', as: 'failed', error };
   // What was there when the store was opened may have changed: other handlers are needed now, and there may be none.
   if (plan.type === 'migrate') {
-    if (!hasHandler(migration.handlers) && isBegunInOnePass(stored, plan.target)) {
-      return { type: 'halted', as: 'failed', error: stepsChanged(migration, plan.migrationId) };
-    }
     refuseMissingStep(migration.configured, stored);
-    refuseMissingHandlers([{ target: plan.target, handlers: migration.handlers, reasons: plan.reasons }]);
+    refuseMissingHandlers([{ target: plan.target, handlers, reasons: plan.reasons }]);
   }
-  const isClosed =
-    plan.type === 'index' ||
-    (stored.fence.state === 'migrating' && stored.fence.target?.migrationId === plan.migrationId);
-  if (existing !== undefined && isBegun(existing) && isClosed) {
+  if (existing !== undefined && isHalfWay({ plan, stored, state })) {
     return goOn(tx, migration, { existing, stored, grant, isTouched: touched !== undefined });
   }
   return begin(tx, migration, plan, stored, existing, grant);
@@ -154,20 +151,13 @@ function goOn(
     isTouched,
   }: { existing: MigrationState; stored: StoredModel; grant: LeaseGrant; isTouched: boolean },
 ): Prepared | NotAcquired {
-  const hash = ownTransformHash(migration);
-  const isOther = existing.transformHash !== hash && existing.transformHash !== adoptsTransform;
-  if (isOther && isTouched && existing.kind === 'migration') {
-    return {
-      type: 'halted',
-      as: 'failed',
-      error: transformChanged(migration, existing.migrationId),
-    };
-  }
+  const error = otherTransform(migration.model, migration.handlers, existing, isTouched);
+  if (error !== undefined) return { type: 'halted', as: 'failed', error };
   const isStartTakenBack = migration.startToTakeBack === existing.revision;
   return granted(tx, migration, grant, stored, false, {
     ...existing,
     attempt: isStartTakenBack ? Math.max(0, existing.attempt - 1) : existing.attempt,
-    transformHash: hash,
+    transformHash: ownTransformHash(migration.handlers),
     revision: existing.revision + 1,
   });
 }
@@ -187,7 +177,7 @@ async function begin(
     migrationId: plan.migrationId,
     revision: (existing?.revision ?? 0) + 1,
     intentRevision: existing?.intentRevision ?? 0,
-    transformHash: ownTransformHash(migration),
+    transformHash: ownTransformHash(migration.handlers),
   };
   if (plan.type === 'index') {
     const { fence, current } = stored;
@@ -229,10 +219,6 @@ function buildingIndexes({ indexes }: StoredDefinition): readonly PlannedIndex[]
     .map(({ name, indexId }) => ({ name, indexId, mode: 'fill' }));
 }
 
-function ownTransformHash({ handlers }: ModelMigration): string | null {
-  return isBackfill(handlers.backfill) ? transformHash(handlers.backfill) : null;
-}
-
 export function haltOf({ status }: MigrationState): Halt | undefined {
   switch (status) {
     case 'Paused':
@@ -246,44 +232,4 @@ export function haltOf({ status }: MigrationState): Halt | undefined {
     case 'Retry':
       return undefined;
   }
-}
-
-function transformChanged({ model }: ModelMigration, runningMigrationId: string): MigrationException {
-  return new MigrationException(
-    'MIGRATION_TARGET_CHANGED',
-    `${model.name} is half-way through ${runningMigrationId}, begun with another transform than this program has. ` +
-      'Let the program that began it finish, or call resumeMigration from this one to go on with its transform; ' +
-      'resetMigration begins anew.',
-    { details: { modelId: model.id, modelName: model.name, runningMigrationId } },
-  );
-}
-
-function newerStandsStill(
-  { model }: ModelMigration,
-  { migrationId, status }: MigrationState,
-): MigrationException {
-  return new MigrationException(
-    'MIGRATION_TARGET_CHANGED',
-    `${migrationId} leads to a newer version than this program has, and stands still: ${status}. ` +
-      'Call resumeMigration from its own program, or resetMigration to give it up.',
-    { details: { modelId: model.id, modelName: model.name, runningMigrationId: migrationId } },
-  );
-}
-
-function stepsChanged({ model }: ModelMigration, runningMigrationId: string): MigrationException {
-  return new MigrationException(
-    'MIGRATION_TARGET_CHANGED',
-    `${model.name} is half-way through ${runningMigrationId}, begun in one pass over steps that this program cannot ` +
-      'take together. Let the program that began it finish, or call resetMigration from this one.',
-    { details: { modelId: model.id, modelName: model.name, runningMigrationId } },
-  );
-}
-
-export function targetChanged({ model }: ModelMigration, runningMigrationId: string): MigrationException {
-  return new MigrationException(
-    'MIGRATION_TARGET_CHANGED',
-    `${model.name} is half-way through ${runningMigrationId}, begun to another definition than this program has. ` +
-      'Let the program that began it finish, or call resetMigration from this one.',
-    { details: { modelId: model.id, modelName: model.name, runningMigrationId } },
-  );
 }

@@ -21,7 +21,7 @@ export interface ClosedGate {
 
 /**
  * Turns the fence to `migrating`, in the transaction that acquires the lease: a writer in flight conflicts, each later
- * one is refused. The target gets its schema id: the same for the same definition, so that its records are known again.
+ * one is refused.
  *
  * @param refill names of the indexes whose entries cannot be kept
  */
@@ -32,6 +32,44 @@ export async function closeGate(
   migrationId: string,
   refill: readonly string[],
 ): Promise<ClosedGate> {
+  const { target, definition, closed } = chooseTarget(model, stored, migrationId, refill);
+  writeDefinition(tx, model.keys, definition);
+  await writeFence(tx, model.keys, closed);
+  return { target, stored: withTarget(stored, { definition, closed }) };
+}
+
+/** The same without writing it: what will stand in the database once the gate is closed. */
+export function foreseeClosedGate(
+  model: ConfiguredModel,
+  stored: StoredModel,
+  migrationId: string,
+  refill: readonly string[],
+): ClosedGate {
+  const { target, ...chosen } = chooseTarget(model, stored, migrationId, refill);
+  return { target, stored: withTarget(stored, chosen) };
+}
+
+interface ChosenTarget {
+  readonly target: MigrationTarget;
+  readonly definition: StoredDefinition;
+  readonly closed: Fence;
+}
+
+function withTarget(
+  { current, definitions }: StoredModel,
+  { definition, closed }: Pick<ChosenTarget, 'definition' | 'closed'>,
+): StoredModel {
+  const known = new Map([...definitions, [definition.schemaId, definition]]);
+  return { fence: closed, current, definitions: known };
+}
+
+/** The target gets its schema id: the same for the same definition, so that its records are known again. */
+function chooseTarget(
+  model: ConfiguredModel,
+  stored: StoredModel,
+  migrationId: string,
+  refill: readonly string[],
+): ChosenTarget {
   const { fence, current, definitions } = stored;
   const known = [...definitions.values()].find(({ hash, published }) => hash === model.hash && !published);
   const schemaId = known?.schemaId ?? fence.nextSchemaId;
@@ -65,11 +103,10 @@ export async function closeGate(
     nextIndexId: fence.nextIndexId + indexes.filter(({ mode }) => mode === 'fill').length,
     nextKeySpace: movesKeys ? fence.nextKeySpace + 1 : fence.nextKeySpace,
   };
-  writeDefinition(tx, model.keys, definition);
-  await writeFence(tx, model.keys, closed);
   return {
     target: { targetSchemaId: schemaId, targetKeySpace: keySpace, sourceKeySpaces, indexes },
-    stored: { fence: closed, current, definitions: new Map([...definitions, [schemaId, definition]]) },
+    definition,
+    closed,
   };
 }
 

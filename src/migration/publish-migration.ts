@@ -66,7 +66,7 @@ async function write(
 }
 
 /** What is published: the same whenever it is computed, so that a repeat knows itself. */
-function publicationOf({ stored, state }: HeldMigration): {
+export function publicationOf({ stored, state }: Pick<HeldMigration, 'stored' | 'state'>): {
   readonly fence: Fence;
   readonly definition: StoredDefinition;
 } {

@@ -1,5 +1,6 @@
-import { haltOf, targetChanged } from './acquire.ts';
 import type { NotAcquired } from './acquire.ts';
+import { haltOf } from './acquire.ts';
+import { targetChanged } from './hindrance.ts';
 import { planModel, readStoredModel } from './plan.ts';
 import { migrationIdOf } from './read-status.ts';
 import type { ModelMigration } from './runtime.ts';
@@ -32,7 +33,11 @@ export async function waitForOthers(
       if (stored === undefined || plan.type === 'publish') return { type: 'publish' };
       if (plan.type === 'none') return { type: 'nothingToDo' };
       if (plan.type === 'targetChanged') {
-        return { type: 'halted', as: 'failed', error: targetChanged(migration, plan.runningMigrationId) };
+        return {
+          type: 'halted',
+          as: 'failed',
+          error: targetChanged(migration.model, plan.runningMigrationId),
+        };
       }
       const halt = state?.migrationId === migrationIdOf(plan) ? haltOf(state) : undefined;
       return halt === undefined ? undefined : { type: 'halted', as: halt };

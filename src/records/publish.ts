@@ -13,6 +13,13 @@ export interface Publication {
   readonly definition: StoredDefinition;
 }
 
+/** A model as the database has it. */
+interface PublishedModel {
+  readonly fence: Fence;
+  readonly current: StoredDefinition;
+  readonly definitions: ReadonlyMap<number, StoredDefinition>;
+}
+
 /**
  * Publishes a model that the database does not know yet, with all its indexes ready: there are no records to fill them
  * from. The caller reads the fence in the same transaction first, so that only one program does it.
@@ -59,15 +66,32 @@ export async function publishNew(
  */
 export async function publishChange(
   tx: Transaction,
-  { data, hash, keys }: Pick<ConfiguredModel, 'data' | 'hash' | 'keys'>,
-  stored: {
-    readonly fence: Fence;
-    readonly current: StoredDefinition;
-    readonly definitions: ReadonlyMap<number, StoredDefinition>;
-  },
+  model: Pick<ConfiguredModel, 'data' | 'hash' | 'keys'>,
+  stored: PublishedModel,
   refill: readonly string[],
 ): Promise<Publication> {
-  const { fence, current, definitions } = stored;
+  const { keys } = model;
+  const publication = await foreseeChange(tx, model, stored, refill);
+  const { fence, definition } = publication;
+  const ids = new Set(definition.indexes.map(({ indexId }) => indexId));
+  const left = stored.current.indexes.filter(({ indexId }) => !ids.has(indexId));
+  await addGarbage(
+    tx,
+    keys,
+    left.map(({ indexId }) => ({ indexId, keySpace: 0 })),
+  );
+  writeDefinition(tx, keys, definition);
+  await writeFence(tx, keys, fence);
+  return publication;
+}
+
+/** The same without writing it: what will stand in the database. */
+export async function foreseeChange(
+  tx: Pick<Transaction, 'getRangeAll'>,
+  { data, hash, keys }: Pick<ConfiguredModel, 'data' | 'hash' | 'keys'>,
+  { fence, current, definitions }: PublishedModel,
+  refill: readonly string[],
+): Promise<Publication> {
   const known = [...definitions.values()].find((other) => other.hash === hash && !other.published);
   const { begin, end } = rangeOf(keys.records(fence.keySpace));
   const isEmpty = (await tx.getRangeAll(begin, end, { limit: 1 })).length === 0;
@@ -92,15 +116,6 @@ export async function publishChange(
     nextSchemaId: Math.max(fence.nextSchemaId, definition.schemaId + 1),
     nextIndexId,
   };
-  const ids = new Set(indexes.map(({ indexId }) => indexId));
-  const left = current.indexes.filter(({ indexId }) => !ids.has(indexId));
-  await addGarbage(
-    tx,
-    keys,
-    left.map(({ indexId }) => ({ indexId, keySpace: 0 })),
-  );
-  writeDefinition(tx, keys, definition);
-  await writeFence(tx, keys, published);
   return { fence: published, definition };
 }
 

@@ -2,7 +2,6 @@ import { MigrationException, RequestException } from '../errors.ts';
 import type { KeyValueDatabase } from '../kv/kv.ts';
 import { openDatabase } from '../kv/open.ts';
 import { limits } from '../limits.ts';
-import { isBackfill } from '../migration/handlers.ts';
 import { createIncarnations } from '../migration/incarnations.ts';
 import { startMigrationNode } from '../migration/node-host.ts';
 import { planModel, readStoredModel } from '../migration/plan.ts';
@@ -10,25 +9,21 @@ import { publishIfCompatible } from '../migration/publish-model.ts';
 import { migrationIdOf, readStatus } from '../migration/read-status.ts';
 import type { ModelMigration } from '../migration/runtime.ts';
 import type { MigrationStatus } from '../migration/status.ts';
-import { orderModels } from '../model/order.ts';
-import { resolveModels } from '../model/resolve.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import { readGarbage } from '../records/garbage.ts';
-import { createStoreKeys } from '../records/keys.ts';
 import { createStoredForms } from '../records/stored-forms.ts';
 import { ensureStoreRow, readStoreRow } from '../records/store-row.ts';
 import { haltedError } from './await-migration.ts';
 import { linkBus } from './bus-link.ts';
+import { configureProgram } from './configure.ts';
 import type { CoreParts, Ports, StoreCore } from './core.ts';
 import { createCore } from './core.ts';
-import { createHandlerLookup } from './model-handlers.ts';
+import type { Survey } from './foresee.ts';
 import type { StoreOptions } from './options.ts';
 import { checkOptions } from './options.ts';
 import { keepReadiness } from './readiness.ts';
-import type { Survey } from './refuse-before-writing.ts';
 import { refuseBeforeWriting } from './refuse-before-writing.ts';
 import { throwIfAborted } from './request-error.ts';
-import { createVersionChains } from './version-chains.ts';
 
 /** Models published in one transaction. */
 const modelsPerTransaction = limits.store.publishedModels.value;
@@ -45,34 +40,9 @@ export async function openCore(
   const options = checkOptions(given);
   const { signal } = options;
   throwIfAborted(signal);
-  const resolved = resolveModels(options.dataModelsById);
-  const order = orderModels(resolved.models);
-  const keys = createStoreKeys(options.subspace);
-  const chains = createVersionChains(options, resolved, keys);
-  const handlersOf = createHandlerLookup(
-    options,
-    resolved.models.map(({ data }) => data.name),
-  );
+  const program = configureProgram(options);
   const database = await openDatabase(options.database, ports);
-  const handlersFor: StoreCore['handlersFor'] = (model, target, fromVersion) =>
-    chains.handlersFor(model, target, fromVersion) ?? handlersOf(model.name);
-  const backfillFrom: StoreCore['backfillFrom'] = (model, fromVersion) => {
-    const { backfill } = handlersFor(model, model, fromVersion);
-    return isBackfill(backfill) ? backfill : chains.backfillFrom(model, fromVersion);
-  };
-  const { models } = chains;
-  const core = createCore({
-    options,
-    database,
-    resolved,
-    models,
-    keys,
-    order,
-    ports,
-    handlersFor,
-    backfillFrom,
-    createContextStore,
-  });
+  const core = createCore({ ...program, options, database, ports, createContextStore });
   const onAbort = () => void core.close(closeTimeoutMs);
   signal?.addEventListener('abort', onAbort, { once: true });
   try {

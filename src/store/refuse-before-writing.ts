@@ -1,9 +1,8 @@
+import type { GodwitException } from '../errors.ts';
 import { MigrationException } from '../errors.ts';
-import type { MigrationHandlers } from '../migration/handlers.ts';
 import { isBackfill } from '../migration/handlers.ts';
 import { createTransformSetups } from '../migration/passes/transform-setups.ts';
-import type { ModelPlan, StoredModel } from '../migration/plan.ts';
-import { isBegunInOnePass, pathTo } from '../migration/plan.ts';
+import { isBegunInOnePass } from '../migration/plan.ts';
 import {
   refuseMissingHandlers,
   refuseMissingStep,
@@ -11,84 +10,87 @@ import {
   refuseReferencedKeyChange,
 } from '../migration/preflight.ts';
 import type { MigrationRuntime } from '../migration/runtime.ts';
-import { createState } from '../migration/state.ts';
-import type { Reason } from '../model/compare.ts';
-import { compareModels } from '../model/compare.ts';
+import { readState } from '../migration/state.ts';
 import { referencesOf } from '../model/resolve.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import { checkTransform, legSetups } from '../records/load-transform.ts';
 import type { StoreCore } from './core.ts';
+import type { ForeseenMigration, ForeseenStep, Survey } from './foresee.ts';
+import { foreseeSteps } from './foresee.ts';
 
-/** A model as `open` found it. */
-export interface Survey {
-  readonly model: ConfiguredModel;
-  readonly stored: StoredModel | undefined;
-  readonly plan: ModelPlan;
+/** A model with all that lies ahead of it. */
+export interface Foreseen extends Survey {
+  readonly ahead: readonly ForeseenStep[];
 }
 
-/** One migration that lies ahead of a model: of a chain of versions there are several. */
-interface Ahead {
-  readonly target: ConfiguredModel;
-  /** What the database will hold when it begins. */
-  readonly stored: StoredModel;
-  readonly handlers: MigrationHandlers;
-  readonly reasons: readonly Reason[];
+/** What it takes to find what would be refused. */
+export interface Refuser {
+  /** All that are registered. */
+  readonly models: readonly ConfiguredModel[];
+  readonly runtime: Pick<MigrationRuntime, 'role' | 'random' | 'pool'>;
 }
 
-/** All that can be known to go wrong, before a key is written: the database stays as it was. */
+/** All that can be known to go wrong, before a key is written: the database stays as it was. Throws the first. */
 export async function refuseBeforeWriting(core: StoreCore, surveyed: readonly Survey[]): Promise<void> {
-  const { models, runtime } = core;
+  const { database } = core.runtime;
+  if (!surveyed.some(mayMigrate)) return;
+  const foreseen = await database.transact((tx) =>
+    Promise.all(
+      surveyed.map(async (one) => {
+        if (!mayMigrate(one)) return { ...one, ahead: [] };
+        const state = await readState(tx, one.model.keys);
+        return { ...one, ahead: await foreseeSteps(tx, core, one, state) };
+      }),
+    ),
+  );
+  for await (const error of refusals(core, foreseen)) throw error;
+}
+
+/** At once, or once what comes before it is published. */
+function mayMigrate({ model, stored, plan }: Survey): boolean {
+  return (
+    plan.type === 'migrate' || (plan.type === 'publish' && stored !== undefined && model.steps.length > 0)
+  );
+}
+
+/** Everything that is to be refused, in the order in which it is looked for; what is not asked for is not looked for. */
+export async function* refusals(
+  { models, runtime }: Refuser,
+  foreseen: readonly Foreseen[],
+): AsyncGenerator<GodwitException, void, undefined> {
   // Another process does it, with handlers of its own.
   if (runtime.role === 'wait') return;
-  for (const { model, stored, plan } of surveyed) {
-    if (plan.type === 'migrate' && stored !== undefined) refuseMissingStep(model, stored);
+  for (const { model, stored, plan } of foreseen) {
+    if (plan.type === 'migrate' && stored !== undefined)
+      yield* thrownBy(() => refuseMissingStep(model, stored));
   }
-  const ahead = surveyed.flatMap((one) => migrationsAhead(core, one));
+  const ahead = foreseen.flatMap((one) => one.ahead).filter((step) => step.type === 'migrate');
   // Those that were begun in one pass fail by themselves where they cannot go on: an operator needs the store to reset.
-  refuseMissingHandlers(ahead.filter(({ target, stored }) => !isBegunInOnePass(stored, target)));
-  for (const { target, stored, handlers } of ahead) {
-    refuseReferencedKeyChange(target, stored, referringTo(target, models));
-    refuseMixedRecords({ model: target, handlers }, stored);
+  const needy = ahead
+    .filter(({ plan, stored }) => !isBegunInOnePass(stored, plan.target))
+    .map(({ plan: { target, reasons }, handlers }) => ({ target, reasons, handlers }));
+  yield* thrownBy(() => refuseMissingHandlers(needy));
+  for (const { plan, stored, handlers } of ahead) {
+    const { target } = plan;
+    yield* thrownBy(() => refuseReferencedKeyChange(target, stored, referringTo(target, models)));
+    yield* thrownBy(() => refuseMixedRecords({ model: target, handlers }, stored));
   }
-  await Promise.all(ahead.map((one) => refuseUnfitTransform(runtime, one)));
+  const checked = await Promise.allSettled(ahead.map((one) => refuseUnfitTransform(runtime, one)));
+  for (const one of checked) {
+    if (one.status === 'rejected')
+      yield* thrownBy(() => {
+        throw one.reason;
+      });
+  }
 }
 
-function migrationsAhead(core: StoreCore, { model, stored, plan }: Survey): Ahead[] {
-  if (plan.type !== 'migrate' || stored === undefined) return [];
-  const { target, reasons } = plan;
-  const first: Ahead = {
-    target,
-    stored,
-    reasons,
-    handlers: core.handlersFor(model, target, stored.current.version),
-  };
-  if (target === model) return [first];
-  const ahead = [first];
-  let before = publishedAs(stored, target);
-  for (const step of pathTo(model, target.data.version) ?? []) {
-    const comparison = compareModels({ current: before.current, earlier: [] }, step.model);
-    if (comparison.type === 'NeedsMigration') {
-      const handlers = core.handlersFor(model, step.model, before.current.version);
-      ahead.push({ target: step.model, stored: before, handlers, reasons: comparison.reasons });
-    }
-    before = publishedAs(stored, step.model);
+function* thrownBy(check: () => void): Generator<GodwitException, void, undefined> {
+  try {
+    check();
+  } catch (error) {
+    if (!(error instanceof MigrationException)) throw error;
+    yield error;
   }
-  return ahead;
-}
-
-/** The database as it will be once a step of a chain is published. */
-function publishedAs({ fence }: StoredModel, { data, hash }: ConfiguredModel): StoredModel {
-  const current = {
-    schemaId: 1,
-    hash,
-    version: data.version,
-    lineage: 1,
-    published: true,
-    data,
-    indexes: [],
-  };
-  const published = { ...fence, schemaId: 1, state: 'ready' as const, target: null, mixedSchemaIds: [] };
-  return { fence: published, current, definitions: new Map([[1, current]]) };
 }
 
 function referringTo(model: ConfiguredModel, models: readonly ConfiguredModel[]): readonly string[] {
@@ -100,27 +102,14 @@ function referringTo(model: ConfiguredModel, models: readonly ConfiguredModel[])
 
 /** Loads modules in a worker thread, where they will run. @throws MigrationException TRANSFORM_INVALID */
 async function refuseUnfitTransform(
-  runtime: MigrationRuntime,
-  { target, stored, handlers }: Ahead,
+  runtime: Refuser['runtime'],
+  { plan: { target }, handlers, closed }: ForeseenMigration,
 ): Promise<void> {
   if (!isBackfill(handlers.backfill)) return;
-  const { fence } = stored;
-  const state = createState({
-    migrationId: '',
-    kind: 'migration',
-    revision: 0,
-    phase: 'Expand',
-    // Nothing is numbered yet: the records of a half-way migration to the same target have its schema id.
-    targetSchemaId: fence.target?.schemaId ?? fence.nextSchemaId,
-    targetKeySpace: fence.keySpace,
-    sourceKeySpaces: [fence.keySpace],
-    indexes: [],
-    transformHash: null,
-    intentRevision: 0,
-  });
-  const [setup] = createTransformSetups({ runtime, model: target }, stored, state, handlers.backfill);
-  if (setup === undefined) return;
   const { work } = handlers.backfill;
+  const model = target;
+  const [setup] = createTransformSetups({ runtime, model }, closed.stored, closed.state, handlers.backfill);
+  if (setup === undefined) return;
   const works = work.type === 'composed' ? work.legs.map((leg) => leg.work) : [work];
   legSetups(setup).forEach((leg, at) => {
     const one = works[at];

@@ -1,6 +1,7 @@
 import {
   accessSync,
   constants,
+  existsSync,
   mkdirSync,
   readFileSync,
   readdirSync,
@@ -40,6 +41,24 @@ export function prepareDirectory(directory: string, uniqueId: string): void {
   } catch (error) {
     throw invalidDirectory(directory, `cannot be created (${messageOf(error)})`, error);
   }
+  refuseUnfit(directory);
+  if (!readMarker(directory)) mark(directory, uniqueId);
+}
+
+/**
+ * Whether a database was begun in `directory`. Makes nothing, and refuses what `prepareDirectory` refuses.
+ *
+ * @throws StorageException ENGINE_DIRECTORY_INVALID, STORAGE_FORMAT_NEWER
+ */
+export function isPrepared(directory: string): boolean {
+  if (!existsSync(directory)) return false;
+  refuseUnfit(directory);
+  if (readMarker(directory)) return true;
+  refuseForeign(directory);
+  return false;
+}
+
+function refuseUnfit(directory: string): void {
   if (!statSync(directory).isDirectory()) throw invalidDirectory(directory, 'is not a directory');
   try {
     accessSync(directory, constants.R_OK | constants.X_OK);
@@ -53,15 +72,10 @@ export function prepareDirectory(directory: string, uniqueId: string): void {
   }
   const network = networkFileSystems.get(statfsSync(directory).type);
   if (network !== undefined) throw invalidDirectory(directory, `is on a network file system (${network})`);
-  if (!readMarker(directory)) mark(directory, uniqueId);
 }
 
 function mark(directory: string, uniqueId: string): void {
-  const foreign = readdirSync(directory).find((name) => !name.startsWith(markerName));
-  // Another process may have marked and filled it between the two looks.
-  if (foreign !== undefined && !readMarker(directory)) {
-    throw invalidDirectory(directory, `is not empty and was not made by this engine (it has '${foreign}')`);
-  }
+  refuseForeign(directory);
   const marker = { engine: engineName, format: directoryFormat };
   const temporary = join(directory, `${markerName}.${uniqueId}`);
   try {
@@ -70,6 +84,14 @@ function mark(directory: string, uniqueId: string): void {
   } catch (error) {
     rmSync(temporary, { force: true });
     throw directoryError(directory, error);
+  }
+}
+
+function refuseForeign(directory: string): void {
+  const foreign = readdirSync(directory).find((name) => !name.startsWith(markerName));
+  // Another process may have marked and filled it between the two looks.
+  if (foreign !== undefined && !readMarker(directory)) {
+    throw invalidDirectory(directory, `is not empty and was not made by this engine (it has '${foreign}')`);
   }
 }
 

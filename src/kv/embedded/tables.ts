@@ -70,8 +70,11 @@ function reserveLockFile(path: string): void {
   }
 }
 
-/** @throws StorageException ENGINE_DIRECTORY_INVALID when LMDB cannot be loaded or refuses the files. */
-export async function openTables(path: string): Promise<Tables> {
+/**
+ * @param create whether tables that are missing are made. Default true
+ * @throws StorageException ENGINE_DIRECTORY_INVALID when LMDB cannot be loaded or refuses the files, or tables are missing
+ */
+export async function openTables(path: string, { create = true } = {}): Promise<Tables> {
   try {
     // Loaded by whoever opens a directory, not by whoever imports the library.
     const { open } = await import('lmdb');
@@ -79,10 +82,15 @@ export async function openTables(path: string): Promise<Tables> {
     const settings = { maxDbs: 4, maxReaders, pageSize, noSubdir: false, cache: false };
     // With lmdb's overlapping flushes the kill of one process takes back commits that another was told of.
     const environment = open({ path, ...settings, overlappingSync: false });
-    environment.readerCheck();
-    const table = (name: string) =>
-      environment.openDB<Buffer, Key>({ name, keyEncoder, encoder } as unknown as { name: string });
-    return { environment, path, data: table('data'), log: table('log'), meta: table('meta') };
+    try {
+      environment.readerCheck();
+      const table = (name: string) =>
+        environment.openDB<Buffer, Key>({ name, keyEncoder, encoder, create } as unknown as { name: string });
+      return { environment, path, data: table('data'), log: table('log'), meta: table('meta') };
+    } catch (error) {
+      await environment.close();
+      throw error;
+    }
   } catch (error) {
     throw new StorageException(
       'ENGINE_DIRECTORY_INVALID',

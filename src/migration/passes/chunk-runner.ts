@@ -25,6 +25,8 @@ export interface ChunkRunnerOptions<Chunk, Result> {
     readonly task: TransformTask;
     readonly transfer: readonly ArrayBuffer[];
   };
+  /** Is told of each chunk how much CPU time it took, and where. */
+  readonly onRan?: ((cpuMs: number, isInPlace: boolean) => void) | undefined;
   /** @throws MigrationException for an answer that is no result */
   readonly resultOf: (answer: TransformAnswer) => { readonly result: Result; readonly cpuMs: number };
 }
@@ -38,13 +40,15 @@ const maxCrashes = limits.pool.crashes.value;
 export function createChunkRunner<Chunk, Result>(
   options: ChunkRunnerOptions<Chunk, Result>,
 ): ChunkRunner<Chunk, Result> {
-  const { clock, pool, inPlace, alwaysInPlace = false, task, resultOf } = options;
+  const { clock, pool, inPlace, alwaysInPlace = false, task, resultOf, onRan } = options;
   let msPerRecord: number | undefined;
 
   const runInPlace = (compute: (chunk: Chunk) => Result, chunk: Chunk, records: number): Result => {
     const startMs = clock.monotonicMs();
     const result = compute(chunk);
-    msPerRecord = (clock.monotonicMs() - startMs) / Math.max(1, records);
+    const cpuMs = clock.monotonicMs() - startMs;
+    msPerRecord = cpuMs / Math.max(1, records);
+    onRan?.(cpuMs, true);
     return result;
   };
 
@@ -54,6 +58,7 @@ export function createChunkRunner<Chunk, Result>(
       try {
         const { result, cpuMs } = resultOf(await pool.run(order.task, order.transfer));
         msPerRecord = cpuMs / Math.max(1, records);
+        onRan?.(cpuMs, false);
         return result;
       } catch (error) {
         if (!(error instanceof WorkerCrashed)) throw error;

@@ -21,17 +21,18 @@ import { readRanges, totalsOf } from './ledger.ts';
 import type { ChunkAddition, Pass, PreparedChunk } from './mover.ts';
 import { nothingAdded } from './mover.ts';
 import type { DemandedRow, UniqueDemand } from './name-duplicates.ts';
-import type { ModelMigration } from '../runtime.ts';
+import type { MigrationRuntime, ModelMigration } from '../runtime.ts';
 import { hasModule, inlineTransforms } from './transform-setups.ts';
 
 /** Read at most; a record, its new form and its index entries count against the chunk's limit. */
 const targetBytes = chunkLimits.maxBytes / 2;
 
 /** How a setup's chunks are transformed, and where. */
-function createTransformRunner(
-  { runtime }: ModelMigration,
+export function createTransformRunner(
+  runtime: Pick<MigrationRuntime, 'clock' | 'pool'>,
   setup: TransformSetup,
   inline: readonly (Transform | undefined)[] | undefined,
+  onRan?: (cpuMs: number, isInPlace: boolean) => void,
 ): ChunkRunner<ChunkInput, ChunkResult> {
   // A user's module stays on its thread: it may block, or bring what this process must not load.
   const inPlace = hasModule(setup) ? undefined : compileTransform(setup, ...(inline ?? []));
@@ -42,6 +43,7 @@ function createTransformRunner(
     alwaysInPlace: inline !== undefined,
     task: (chunk) => ({ task: { kind: 'transform', setup, chunk }, transfer: [chunk.records] }),
     resultOf: transformedBy,
+    onRan,
   });
 }
 
@@ -70,7 +72,7 @@ export function createTransformPass(
   const sources = setups.map((setup) => ({
     setup,
     prefix: Buffer.from(setup.sourcePrefix),
-    runner: createTransformRunner(migration, setup, inline),
+    runner: createTransformRunner(runtime, setup, inline),
   }));
 
   const read = async (begin: Buffer, end: Buffer, limit: number, signal: AbortSignal) => {

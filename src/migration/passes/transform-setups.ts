@@ -1,13 +1,14 @@
 import type { Transform } from '../../model/transform.ts';
+import type { ConfiguredModel } from '../../records/configured-model.ts';
 import type { TransformSetup } from '../../records/transform-setup.ts';
 import type { Backfill } from '../backfill-spec.ts';
 import type { StoredModel } from '../plan.ts';
-import type { ModelMigration } from '../runtime.ts';
+import type { MigrationRuntime } from '../runtime.ts';
 import type { MigrationState } from '../state.ts';
 
 /** What it takes to transform the records of each key space that has some. */
 export function createTransformSetups(
-  { runtime, model }: Pick<ModelMigration, 'runtime' | 'model'>,
+  { runtime, model }: { readonly runtime: Pick<MigrationRuntime, 'random'>; readonly model: ConfiguredModel },
   stored: StoredModel,
   state: MigrationState,
   spec: Backfill,
