@@ -91,6 +91,26 @@ export type {
   StoreOptions,
   VerificationOptions,
 } from './store/options.ts';
+export { planMigrations } from './store/plan-migrations.ts';
+export type { PlanOptions } from './store/plan/options.ts';
+export type {
+  MigrationPlanReport,
+  ModelPlanReport,
+  PlanAction,
+  PlannedHandlers,
+  PlannedIndexWork,
+  PlannedStep,
+  PlannedVerification,
+  PlanProblem,
+  SampleFailures,
+  SampleReport,
+  ShownObject,
+  ShownRecord,
+  ShownValue,
+  ShownValues,
+  SizeEstimate,
+  TransformDuration,
+} from './store/plan/report.ts';
 export type { ModelReadiness, Readiness } from './store/readiness.ts';
 export type { RequestTransaction } from './store/request.ts';
 export { FoundationDBDataStore } from './store/store.ts';

@@ -1,5 +1,6 @@
 import { clusterLimits } from './limits/cluster.ts';
 import type { Limit } from './limits/limit.ts';
+import { planLimits } from './limits/plan.ts';
 
 export type { Limit } from './limits/limit.ts';
 
@@ -379,6 +380,7 @@ export const limits = {
       beyond: 'sooner ones become one, the last is never lost',
     },
   },
+  plan: planLimits,
   cluster: clusterLimits,
   pool: {
     threads: {

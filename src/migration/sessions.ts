@@ -60,6 +60,16 @@ export interface Sessions {
   nodeIdOf(tx: Transaction, session: string): Promise<string | undefined>;
 }
 
+/** The node behind a session, as the database has it. */
+export async function readNodeId(
+  tx: Transaction,
+  keys: StoreKeys,
+  session: string,
+): Promise<string | undefined> {
+  const bytes = await tx.get(keys.session(session), { snapshot: true });
+  return sessionFormat.parseOptional(bytes)?.nodeId;
+}
+
 export interface SessionsOptions {
   readonly database: KeyValueDatabase;
   readonly keys: StoreKeys;
@@ -207,7 +217,7 @@ export function createSessions(options: SessionsOptions): Sessions {
       observations.set(session, { n: undefined, unchangedMs, readAtMs: clock.monotonicMs() });
     },
     async nodeIdOf(tx, session) {
-      return session === own ? nodeId : (await read(tx, session))?.nodeId;
+      return session === own ? nodeId : readNodeId(tx, keys, session);
     },
   };
 }

@@ -18,6 +18,8 @@ export interface WorkerPool<Task = unknown, Answer = unknown> {
   run(task: Task, transfer?: readonly ArrayBuffer[]): Promise<Answer>;
   /** Threads that are there now. */
   readonly threads: number;
+  /** Threads that there may be. A pool of the host's own may leave it out. */
+  readonly maxThreads?: number | undefined;
   /** Tasks that were answered so far. */
   readonly completed: number;
   /** Refuses new tasks, gives running ones 5,000 ms, and ends all threads. Twice is fine. */
@@ -91,6 +93,10 @@ class PiscinaPool<Task, Answer> implements WorkerPool<Task, Answer> {
 
   get threads(): number {
     return this.#piscina?.threads.length ?? 0;
+  }
+
+  get maxThreads(): number {
+    return this.#maxThreads;
   }
 
   get completed(): number {

@@ -12,3 +12,17 @@ export const systemRandom: Random = {
   fraction: () => Math.random(),
   id: () => randomBytes(16).toString('hex'),
 };
+
+/** The same numbers for the same seed. Mulberry32: enough to draw a sample, and nothing that has to be secret. */
+export function createSeededRandom(seed: number): Pick<Random, 'fraction'> {
+  // Both halves of a safe integer count.
+  let state = (seed ^ Math.floor(seed / 2 ** 32)) >>> 0;
+  return {
+    fraction() {
+      state = (state + 0x6d2b79f5) >>> 0;
+      let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+      mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+      return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+    },
+  };
+}

@@ -85,8 +85,18 @@ function callTransform(transform: Transform, record: RecordData, context: Transf
   } catch (error) {
     const text =
       error instanceof Error ? `${error.name}: ${error.message}` : `it threw a ${typeof error}, not an Error`;
-    throw new RecordRefused('TRANSFORM_FAILED', `The transform failed: ${text}`);
+    throw new RecordRefused('TRANSFORM_FAILED', `${transformFailed}: ${text}`);
   }
+}
+
+const transformFailed = 'The transform failed';
+
+/** Why a record does not go through, without what a transform says itself: that may be about values. */
+export function withoutValues(message: string): string {
+  const [, said] = message.split(`${transformFailed}: `, 2);
+  if (said === undefined || /^it threw a \w+, not an Error$/.test(said)) return message;
+  const [name] = /^[A-Za-z]\w{0,63}(?=:)/.exec(said) ?? [];
+  return name === undefined ? transformFailed : `${transformFailed}: ${name}`;
 }
 
 function asRecord(returned: unknown): RecordData {

@@ -106,6 +106,15 @@ function verdictOn(status: MigrationStatus): 'done' | GodwitException | undefine
   }
 }
 
+/** The same for whoever opens a store: another definition shows in the plan, another transform only in what went wrong. */
+export function standingError(status: MigrationStatus): MigrationException {
+  const { reason, lastError } = status;
+  if (reason?.code !== 'targetChanged' && lastError?.code !== 'MIGRATION_TARGET_CHANGED') {
+    return haltedError(status);
+  }
+  return new MigrationException('MIGRATION_TARGET_CHANGED', lastError?.message ?? reason?.message ?? '');
+}
+
 /** For a migration that stands still until an operator acts. */
 export function haltedError(status: MigrationStatus): MigrationException {
   const { modelId, modelName, migrationId, lastError } = status;

@@ -13,7 +13,7 @@ import type { ConfiguredModel } from '../records/configured-model.ts';
 import { readGarbage } from '../records/garbage.ts';
 import { createStoredForms } from '../records/stored-forms.ts';
 import { ensureStoreRow, readStoreRow } from '../records/store-row.ts';
-import { haltedError } from './await-migration.ts';
+import { standingError } from './await-migration.ts';
 import { linkBus } from './bus-link.ts';
 import { configureProgram } from './configure.ts';
 import type { CoreParts, Ports, StoreCore } from './core.ts';
@@ -195,13 +195,7 @@ async function refuseHalted(core: StoreCore, pending: readonly Survey[]): Promis
   for (const state of rank) {
     const halted = left.find((status) => status.state === state);
     if (halted === undefined) continue;
-    const { reason, lastError } = halted;
-    // Another definition shows in the plan, another transform only in what went wrong here.
-    if (reason?.code === 'targetChanged' || lastError?.code === 'MIGRATION_TARGET_CHANGED') {
-      const message = lastError?.message ?? reason?.message ?? '';
-      throw new MigrationException('MIGRATION_TARGET_CHANGED', message, { details: { models: left } });
-    }
-    const error = haltedError(halted);
+    const error = standingError(halted);
     throw new MigrationException(error.code, error.message, { details: { ...error.details, models: left } });
   }
 }

@@ -1,0 +1,117 @@
+import type { GodwitException } from '../../errors.ts';
+import { MigrationException } from '../../errors.ts';
+import type { Transaction } from '../../kv/kv.ts';
+import {
+  isHalfWay,
+  ownState,
+  otherTransform,
+  othersInTheWay,
+  targetChanged,
+} from '../../migration/hindrance.ts';
+import { planModel, readStoredModel } from '../../migration/plan.ts';
+import { readStatusIn } from '../../migration/read-status.ts';
+import { readNodeId } from '../../migration/sessions.ts';
+import type { MigrationState } from '../../migration/state.ts';
+import { readState } from '../../migration/state.ts';
+import type { MigrationStatus } from '../../migration/status.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { ConfiguredModel } from '../../records/configured-model.ts';
+import { rangeOf } from '../../records/keys.ts';
+import { standingError } from '../await-migration.ts';
+import type { Program } from '../configure.ts';
+import { foreseeSteps } from '../foresee.ts';
+import type { Foreseen } from '../refuse-before-writing.ts';
+import { estimateSize } from './estimate.ts';
+import type { SizeEstimate } from './report.ts';
+
+/** A model as one transaction sees it, with all that a plan says of it. */
+export interface Look extends Foreseen {
+  readonly state: MigrationState | undefined;
+  /** Of what is next it is half done. */
+  readonly isHalfWay: boolean;
+  /** What another program began, or an operator wants: it stands in the way of what is next. */
+  readonly hindrance: GodwitException | undefined;
+  readonly status: MigrationStatus | null;
+  readonly size: SizeEstimate | null;
+}
+
+export interface Looker extends Pick<Program, 'keys' | 'handlersFor'> {
+  readonly clock: Clock;
+  /** Where migrations go on in the background, `open` does not refuse those that stand still. */
+  readonly refusesHalted: boolean;
+}
+
+export async function lookAt(tx: Transaction, looker: Looker, model: ConfiguredModel): Promise<Look> {
+  const { keys } = model;
+  const [stored, state, touched] = await Promise.all([
+    readStoredModel(tx, keys),
+    readState(tx, keys),
+    tx.get(keys.touched),
+  ]);
+  const survey = { model, stored, plan: planModel(stored, model) };
+  const ahead = await foreseeSteps(tx, looker, survey, state);
+  const { plan } = survey;
+  const isNext = (plan.type === 'migrate' || plan.type === 'index') && stored !== undefined;
+  const own = isNext ? ownState({ plan, state }) : undefined;
+  const status =
+    own !== undefined || plan.type === 'targetChanged'
+      ? await readStatusIn(tx, readerOf(looker), model)
+      : null;
+  const found = { ...survey, ahead, state, status };
+  return {
+    ...found,
+    isHalfWay: isNext && isHalfWay({ plan, stored, state }),
+    hindrance: hindranceOf(found, looker, touched !== undefined),
+    size: await sizeOf(tx, found),
+  };
+}
+
+function readerOf({ keys, clock }: Looker): Parameters<typeof readStatusIn>[1] {
+  return {
+    migrations: new Map(),
+    clock,
+    busState: () => null,
+    sessions: { nodeIdOf: (tx, session) => readNodeId(tx, keys, session) },
+  };
+}
+
+/** In the order in which whoever takes the lease asks. */
+function hindranceOf(
+  { model, stored, plan, state, status }: Pick<Look, 'model' | 'stored' | 'plan' | 'state' | 'status'>,
+  { handlersFor, refusesHalted }: Looker,
+  isTouched: boolean,
+): GodwitException | undefined {
+  if (plan.type === 'targetChanged') return targetChanged(model, plan.runningMigrationId);
+  if (stored === undefined || (plan.type !== 'migrate' && plan.type !== 'index')) return undefined;
+  if (status !== null && ['Paused', 'Canceled', 'Failed'].includes(status.state)) {
+    return refusesHalted ? standingError(status) : undefined;
+  }
+  const standing = { plan, stored, state };
+  const handlers = handlersFor(model, plan.target, stored.current.version);
+  const others = othersInTheWay({ ...standing, handlers });
+  const own = ownState(standing);
+  if (others !== undefined || own === undefined || !isHalfWay(standing)) return others;
+  return otherTransform(plan.target, handlers, own, isTouched);
+}
+
+export function isTargetChanged(error: GodwitException | undefined): boolean {
+  return error instanceof MigrationException && error.code === 'MIGRATION_TARGET_CHANGED';
+}
+
+/** Of the records that have to be read; null where none has. */
+async function sizeOf(
+  tx: Transaction,
+  { model, stored, plan, ahead }: Pick<Look, 'model' | 'stored' | 'plan' | 'ahead'>,
+): Promise<SizeEstimate | null> {
+  const reading = ahead.find(({ type }) => type !== 'publish');
+  if (stored === undefined || (reading === undefined && plan.type !== 'targetChanged')) return null;
+  const { keySpace, mixedKeySpaces } = stored.fence;
+  const keySpaces =
+    reading?.type === 'migrate'
+      ? reading.closed.state.sourceKeySpaces
+      : [keySpace, ...(reading === undefined ? mixedKeySpaces : [])];
+  return estimateSize(
+    tx,
+    keySpaces.map((one) => rangeOf(model.keys.records(one))),
+  );
+}
