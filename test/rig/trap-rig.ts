@@ -4,7 +4,7 @@ import type { AnyModels } from '../../src/model/infer.ts';
 import { systemClock } from '../../src/ports/clock.ts';
 import { systemProcess } from '../../src/ports/process.ts';
 import { systemRandom } from '../../src/ports/random.ts';
-import type { ModelKeys, StoreKeys } from '../../src/records/keys.ts';
+import type { ModelKeys, StoreKeys, Subspace } from '../../src/records/keys.ts';
 import type { Ports } from '../../src/store/core.ts';
 import type { StoreOptions } from '../../src/store/options.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
@@ -29,6 +29,7 @@ type Options<M extends AnyModels> = Partial<StoreOptions<M>> & { readonly dataMo
 /** Stores of one process on one database, every commit of which can be looked at, held, and raced. */
 export interface TrapRig {
   readonly database: KeyValueDatabase;
+  readonly subspace: Subspace;
   readonly storeKeys: StoreKeys;
   /** Of model 1. */
   readonly keys: ModelKeys;
@@ -61,6 +62,7 @@ export function createTrapRig(): TrapRig {
   let opened = 0;
   const rig: TrapRig = {
     database,
+    subspace,
     storeKeys,
     keys: storeKeys.model(1),
     events,
