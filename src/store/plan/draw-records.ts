@@ -121,7 +121,8 @@ async function* drawPlaces(
   }
 }
 
-async function readSlices(tx: Transaction, range: KeyRange, { bytes }: SizeEstimate) {
+/** Parts of a range, of about equal bytes where the database can tell, and the bytes that its keys are made of. */
+export async function readSlices(tx: Transaction, range: KeyRange, { bytes }: SizeEstimate) {
   const { records } = await readEnds(tx, range);
   const raw = await tx.getRangeSplitPoints(range.begin, range.end, Math.max(1, Math.ceil(bytes / maxSlices)));
   const points = raw.slice(0, maxSlices).concat([range.end]);
