@@ -6,6 +6,7 @@ import { indexMutations } from './mutations/indexes.ts';
 import { nodeMutations } from './mutations/node.ts';
 import { operatorMutations } from './mutations/operators.ts';
 import { ownershipMutations } from './mutations/ownership.ts';
+import { planMutations } from './mutations/plan.ts';
 import { publicationMutations } from './mutations/publication.ts';
 import { stateMutations } from './mutations/state.ts';
 import { verificationMutations } from './mutations/verification.ts';
@@ -13,15 +14,19 @@ import type { Mutation } from './patch.ts';
 
 /** All of them, by the number that they have in docs/testing.md. */
 export const mutations: readonly (Mutation & { readonly number: number })[] = [
-  ...ownershipMutations,
-  ...gateMutations,
-  ...chunkMutations,
-  ...indexMutations,
-  ...publicationMutations,
-  ...stateMutations,
-  ...operatorMutations,
-  ...verificationMutations,
-  ...nodeMutations,
-  ...busMutations,
-  ...claimMutations,
-].map((mutation, at) => ({ number: at + 1, ...mutation }));
+  ...[
+    ...ownershipMutations,
+    ...gateMutations,
+    ...chunkMutations,
+    ...indexMutations,
+    ...publicationMutations,
+    ...stateMutations,
+    ...operatorMutations,
+    ...verificationMutations,
+    ...nodeMutations,
+    ...busMutations,
+    ...claimMutations,
+  ].map((mutation, at) => ({ number: at + 1, ...mutation })),
+  // Behind room for more of the others.
+  ...planMutations.map((mutation, at) => ({ number: 180 + at, ...mutation })),
+];

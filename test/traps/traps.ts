@@ -511,9 +511,9 @@ export const traps: readonly Trap[] = [
     test: 'trap 15: another transform to the same target is refused half-way',
     replacements: [
       {
-        file: 'src/migration/acquire.ts',
-        find: "if (isOther && isTouched && existing.kind === 'migration') {",
-        replace: "if (isOther && isTouched && existing.kind === 'index') {",
+        file: 'src/migration/hindrance.ts',
+        find: "existing.kind !== 'migration') return undefined;",
+        replace: "existing.kind !== 'index') return undefined;",
       },
     ],
   },

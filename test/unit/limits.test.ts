@@ -26,6 +26,7 @@ const duplicates = 'unit/limits/duplicates.test.ts';
 const verification = 'unit/limits/verification.test.ts';
 const cluster = 'unit/limits/cluster.test.ts';
 const control = 'unit/limits/control.test.ts';
+const planned = 'unit/limits/plan.test.ts';
 
 const sizes: Shown = [database, 'takes a key and a value of the full size, and refuses a byte more'];
 const nextChunk: Shown = [
@@ -171,6 +172,22 @@ const shownBy: Readonly<Record<string, readonly [at: Shown, past?: Shown]>> = {
   'migration.keptAnswers': [
     ['integration/control.test.ts', 'is remembered as long as it may be, and forgotten behind one more'],
   ],
+  'plan.sampledRecords': [[planned, 'are as many as may be asked for, and one more is refused']],
+  'plan.measuredRecords': [
+    [planned, 'are counted where they are no more than that, and estimated where there is one more'],
+  ],
+  'plan.sampledSlices': [
+    [
+      planned,
+      'are as many as there are parts up to their bound, and the last is larger where there is one more',
+    ],
+  ],
+  'plan.failureReasons': [
+    [planned, 'are listed up to their bound, the most frequent first, and one more is counted'],
+  ],
+  'plan.shownRecords': [[planned, 'are as many as there is room for, and one more is counted alone']],
+  'plan.shownCharacters': [[planned, 'are as long as they may be, and cut where they are one longer']],
+  'plan.shownElements': [[planned, 'have as many elements as they may, and a mark in place of one more']],
   'cluster.controlBytes': [[control, 'is as large as it may be, and a byte more is refused']],
   'cluster.controlsAtOnce': [
     [control, 'are carried out side by side up to their number, and one more is told to come again'],
