@@ -11,10 +11,17 @@ import type { Ports } from './core.ts';
 import { describeModel, isBlocking } from './plan/describe.ts';
 import type { Look, Looker } from './plan/look.ts';
 import { lookAt } from './plan/look.ts';
+import { estimateSize } from './plan/estimate.ts';
 import type { PlanOptions } from './plan/options.ts';
 import { checkPlanOptions, checkShown } from './plan/options.ts';
 import { createReader } from './plan/reader.ts';
-import type { MigrationPlanReport, ModelPlanReport, PlanProblem, SampleReport } from './plan/report.ts';
+import type {
+  MigrationPlanReport,
+  ModelPlanReport,
+  PlanProblem,
+  SampleReport,
+  SizeEstimate,
+} from './plan/report.ts';
 import type { Sampler } from './plan/sample.ts';
 import { sampleMigration } from './plan/sample.ts';
 import { refusals } from './refuse-before-writing.ts';
@@ -65,7 +72,8 @@ export async function planMigrationsWith(
     const blocking = new Set(looks.filter(isBlocking).map(({ model }) => model.id));
     const nameOf = new Map(program.models.map(({ id, name }) => [id, name]));
     const refuser = { models: program.models, runtime: { role: options.migrationRole, random, pool } };
-    const sampler: Sampler = { reader, clock, random, pool, checked };
+    const slow = createReader(database, signal, 'batch');
+    const sampler: Sampler = { reader: slow, clock, random, pool, checked };
     const models: ModelPlanReport[] = [];
     const problems: PlanProblem[] = [];
     for (const look of looks) {
@@ -75,12 +83,14 @@ export async function planMigrationsWith(
       if (refused.length === 0 && look.hindrance !== undefined)
         problems.push(problemOf(look, look.hindrance));
       for (const error of refused) problems.push(problemOf(look, error));
-      const sampled = refused.length === 0 ? await sampleOf(sampler, look) : null;
+      const estimate = look.ranges.length === 0 ? null : await estimateSize(reader, look.ranges);
+      const sampled = refused.length === 0 ? await sampleOf(sampler, look, estimate) : null;
       if (sampled instanceof MigrationException) problems.push(problemOf(look, sampled));
       const waitsFor = isBlocking(look) ? (program.order.dependencies.get(look.model.id) ?? []) : [];
       models.push({
         ...describeModel(look, options.migrationVerification),
         waitsFor: waitsFor.filter((id) => blocking.has(id)).map((id) => nameOf.get(id) ?? String(id)),
+        estimate,
         sample: sampled instanceof MigrationException ? null : sampled,
       });
     }
@@ -97,7 +107,8 @@ export async function planMigrationsWith(
 /** A transform that ends its threads is a problem of the plan, and not of planning. */
 async function sampleOf(
   sampler: Sampler,
-  { ahead, stored, size }: Look,
+  { ahead, stored }: Look,
+  size: SizeEstimate | null,
 ): Promise<SampleReport | MigrationException | null> {
   // Records of a later step are not there yet.
   const first = ahead.find((step) => step.type === 'migrate');

@@ -17,12 +17,12 @@ import type {
   PlannedVerification,
 } from './report.ts';
 
-/** What a plan says of a model, but for what it has to wait for and what a sample shows. */
+/** What a plan says of a model by itself, but for what has to be read for it. */
 export function describeModel(
   look: Look,
   verification: 'off' | CheckedVerification,
-): Omit<ModelPlanReport, 'waitsFor' | 'sample'> {
-  const { model, stored, plan, ahead, status, size } = look;
+): Omit<ModelPlanReport, 'waitsFor' | 'estimate' | 'sample'> {
+  const { model, stored, plan, ahead, status } = look;
   const action = actionOf(look);
   const steps = ahead.map((step) => describeStep(model, step));
   const moving = steps.find((step) => step.action !== 'publish');
@@ -36,7 +36,6 @@ export function describeModel(
     reasons: moving?.reasons ?? [],
     steps,
     blocking: isBlocking(look),
-    estimate: size,
     verification: moving === undefined ? null : describeVerification(model, verification),
     status,
   };

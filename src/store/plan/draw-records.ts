@@ -100,7 +100,7 @@ async function* drawPlaces(
   reader: Reader,
   { range, size, count, random }: Draw,
 ): AsyncGenerator<readonly KeyValue[], void, undefined> {
-  const { slices, alphabet } = await reader.read((tx) => readSlices(tx, range, size));
+  const { slices, alphabet } = await readSlices(reader, range, size);
   const drawn = new Set<string>();
   let left = count * drawsPerRecord;
   while (drawn.size < count && left > 0) {
@@ -122,19 +122,23 @@ async function* drawPlaces(
 }
 
 /** Parts of a range, of about equal bytes where the database can tell, and the bytes that its keys are made of. */
-export async function readSlices(tx: Transaction, range: KeyRange, { bytes }: SizeEstimate) {
-  const { records } = await readEnds(tx, range);
-  const raw = await tx.getRangeSplitPoints(range.begin, range.end, Math.max(1, Math.ceil(bytes / maxSlices)));
+export async function readSlices(reader: Reader, range: KeyRange, { bytes }: SizeEstimate) {
+  const chunkBytes = Math.max(1, Math.ceil(bytes / maxSlices));
+  // By itself: an engine that counts its way may take all the time that a transaction has.
+  const raw = await reader.read((tx) => tx.getRangeSplitPoints(range.begin, range.end, chunkBytes));
   const points = raw.slice(0, maxSlices).concat([range.end]);
-  const slices: Slice[] = [];
-  for (let at = 0; at + 1 < points.length; at += 1) {
-    const [begin, end] = [points[at] as Buffer, points[at + 1] as Buffer];
-    const [first] = await tx.getRangeAll(begin, end, { limit: 1, snapshot: true });
-    const [last] = await tx.getRangeAll(begin, end, { limit: 1, snapshot: true, reverse: true });
-    if (first !== undefined && last !== undefined) slices.push({ first: first.key, last: last.key });
-  }
-  const keys = [...records.map(({ key }) => key), ...slices.flatMap(({ first, last }) => [first, last])];
-  return { slices, alphabet: alphabetOf(keys) };
+  return reader.read(async (tx) => {
+    const { records } = await readEnds(tx, range);
+    const slices: Slice[] = [];
+    for (let at = 0; at + 1 < points.length; at += 1) {
+      const [begin, end] = [points[at] as Buffer, points[at + 1] as Buffer];
+      const [first] = await tx.getRangeAll(begin, end, { limit: 1, snapshot: true });
+      const [last] = await tx.getRangeAll(begin, end, { limit: 1, snapshot: true, reverse: true });
+      if (first !== undefined && last !== undefined) slices.push({ first: first.key, last: last.key });
+    }
+    const keys = [...records.map(({ key }) => key), ...slices.flatMap(({ first, last }) => [first, last])];
+    return { slices, alphabet: alphabetOf(keys) };
+  });
 }
 
 async function readAtPlaces(

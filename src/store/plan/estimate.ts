@@ -2,6 +2,7 @@ import type { KeyValue, Transaction } from '../../kv/kv.ts';
 import { limits } from '../../limits.ts';
 import type { KeyRange } from '../../records/keys.ts';
 import { getRecords } from '../../records/record-rows.ts';
+import type { Reader } from './reader.ts';
 import type { SizeEstimate } from './report.ts';
 
 const measuredRecords = limits.plan.measuredRecords.value;
@@ -28,13 +29,18 @@ export async function readEnds(tx: Transaction, { begin, end }: KeyRange): Promi
  * How much lies in some ranges: exact for what a few reads show whole; else the bytes by the estimate of the database, and
  * as many records as that is by the mean size of those at both ends.
  */
-export async function estimateSize(tx: Transaction, ranges: readonly KeyRange[]): Promise<SizeEstimate> {
-  const parts = await Promise.all(ranges.map((range) => estimateRange(tx, range)));
-  return {
-    records: parts.reduce((sum, { records }) => sum + records, 0),
-    bytes: parts.reduce((sum, { bytes }) => sum + bytes, 0),
-    isEstimate: parts.some(({ isEstimate }) => isEstimate),
-  };
+export async function estimateSize(reader: Reader, ranges: readonly KeyRange[]): Promise<SizeEstimate> {
+  let sum: SizeEstimate = { records: 0, bytes: 0, isEstimate: false };
+  for (const range of ranges) {
+    // Each in a transaction of its own: an engine that counts what lies there may take all the time that one has.
+    const part = await reader.read((tx) => estimateRange(tx, range));
+    sum = {
+      records: sum.records + part.records,
+      bytes: sum.bytes + part.bytes,
+      isEstimate: sum.isEstimate || part.isEstimate,
+    };
+  }
+  return sum;
 }
 
 async function estimateRange(tx: Transaction, range: KeyRange): Promise<SizeEstimate> {
@@ -42,7 +48,7 @@ async function estimateRange(tx: Transaction, range: KeyRange): Promise<SizeEsti
   const seen = records.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
   if (isAll) return { records: records.length, bytes: seen, isEstimate: false };
   const mean = seen / Math.max(1, records.length);
-  // FoundationDB knows little of small ranges: there is at least what was seen at one end.
+  // Last, for the same reason. FoundationDB knows little of small ranges: there is at least what was seen at one end.
   const estimated = await tx.getEstimatedRangeSizeBytes(range.begin, range.end);
   const bytes = Math.max(estimated, Math.round(seen / 2));
   return { records: Math.max(1, Math.round(bytes / mean)), bytes, isEstimate: true };

@@ -16,13 +16,12 @@ import { readState } from '../../migration/state.ts';
 import type { MigrationStatus } from '../../migration/status.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { ConfiguredModel } from '../../records/configured-model.ts';
+import type { KeyRange } from '../../records/keys.ts';
 import { rangeOf } from '../../records/keys.ts';
 import { standingError } from '../await-migration.ts';
 import type { Program } from '../configure.ts';
 import { foreseeSteps } from '../foresee.ts';
 import type { Foreseen } from '../refuse-before-writing.ts';
-import { estimateSize } from './estimate.ts';
-import type { SizeEstimate } from './report.ts';
 
 /** A model as one transaction sees it, with all that a plan says of it. */
 export interface Look extends Foreseen {
@@ -32,7 +31,8 @@ export interface Look extends Foreseen {
   /** What another program began, or an operator wants: it stands in the way of what is next. */
   readonly hindrance: GodwitException | undefined;
   readonly status: MigrationStatus | null;
-  readonly size: SizeEstimate | null;
+  /** Where the records lie that have to be read; empty where none has. */
+  readonly ranges: readonly KeyRange[];
 }
 
 export interface Looker extends Pick<Program, 'keys' | 'handlersFor'> {
@@ -62,7 +62,7 @@ export async function lookAt(tx: Transaction, looker: Looker, model: ConfiguredM
     ...found,
     isHalfWay: isNext && isHalfWay({ plan, stored, state }),
     hindrance: hindranceOf(found, looker, touched !== undefined),
-    size: await sizeOf(tx, found),
+    ranges: rangesOf(found),
   };
 }
 
@@ -98,20 +98,18 @@ export function isTargetChanged(error: GodwitException | undefined): boolean {
   return error instanceof MigrationException && error.code === 'MIGRATION_TARGET_CHANGED';
 }
 
-/** Of the records that have to be read; null where none has. */
-async function sizeOf(
-  tx: Transaction,
-  { model, stored, plan, ahead }: Pick<Look, 'model' | 'stored' | 'plan' | 'ahead'>,
-): Promise<SizeEstimate | null> {
+function rangesOf({
+  model,
+  stored,
+  plan,
+  ahead,
+}: Pick<Look, 'model' | 'stored' | 'plan' | 'ahead'>): readonly KeyRange[] {
   const reading = ahead.find(({ type }) => type !== 'publish');
-  if (stored === undefined || (reading === undefined && plan.type !== 'targetChanged')) return null;
+  if (stored === undefined || (reading === undefined && plan.type !== 'targetChanged')) return [];
   const { keySpace, mixedKeySpaces } = stored.fence;
   const keySpaces =
     reading?.type === 'migrate'
       ? reading.closed.state.sourceKeySpaces
       : [keySpace, ...(reading === undefined ? mixedKeySpaces : [])];
-  return estimateSize(
-    tx,
-    keySpaces.map((one) => rangeOf(model.keys.records(one))),
-  );
+  return keySpaces.map((one) => rangeOf(model.keys.records(one)));
 }

@@ -10,11 +10,12 @@ export interface Reader {
 export function createReader(
   database: Pick<KeyValueDatabase, 'createTransaction'>,
   signal: AbortSignal | undefined,
+  priority: 'default' | 'batch' = 'default',
 ): Reader {
   return {
     async read(body) {
       signal?.throwIfAborted();
-      const tx = database.createTransaction({ priority: 'batch' });
+      const tx = database.createTransaction({ priority });
       try {
         for (;;) {
           try {

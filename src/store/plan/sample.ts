@@ -53,7 +53,7 @@ export async function sampleMigration(
   let left = sample;
   for (const [at, setup] of setups.entries()) {
     const range = rangeOf(setup.sourcePrefix);
-    const own = setups.length === 1 ? size : await reader.read((tx) => estimateSize(tx, [range]));
+    const own = setups.length === 1 ? size : await estimateSize(reader, [range]);
     const share =
       at === setups.length - 1 ? left : Math.round((sample * own.records) / Math.max(1, size.records));
     const count = Math.min(left, share);

@@ -8,10 +8,11 @@ import { setRecord } from '../../../src/records/record-rows.ts';
 import type { ChunkFailure, ChunkResult, TransformSetup } from '../../../src/records/transform-setup.ts';
 import { readSlices } from '../../../src/store/plan/draw-records.ts';
 import { estimateSize } from '../../../src/store/plan/estimate.ts';
+import { createReader } from '../../../src/store/plan/reader.ts';
 import { shownValue } from '../../../src/store/plan/shown-value.ts';
 import { Tally } from '../../../src/store/plan/tally.ts';
 import { createMigrationRig, succeed } from '../../rig/migration.ts';
-import { overriding } from '../../rig/overriding.ts';
+import { overriding, withTransactions } from '../../rig/overriding.ts';
 import { planOf, planOn } from '../../rig/plan.ts';
 import { backfill } from '../../../src/migration/backfill-spec.ts';
 
@@ -53,7 +54,7 @@ describe('records that are measured', () => {
   it('are counted where they are no more than that, and estimated where there is one more', async () => {
     const most = limits.plan.measuredRecords.value;
     const sizeOf = (count: number) =>
-      withRecords(count, (database) => database.transact((tx) => estimateSize(tx, [range])));
+      withRecords(count, (database) => estimateSize(createReader(database, undefined), [range]));
     expect(await sizeOf(most)).toMatchObject({ records: most, isEstimate: false });
     expect(await sizeOf(most + 1)).toMatchObject({ records: most + 1, isEstimate: true });
   });
@@ -63,15 +64,16 @@ describe('slices that a sample is drawn from', () => {
   it('are as many as there are parts up to their bound, and the last is larger where there is one more', async () => {
     const most = limits.plan.sampledSlices.value;
     const slicesOf = (parts: number) =>
-      withRecords(parts, (database) =>
-        database.transact(async (tx) => {
-          const points = Array.from({ length: parts - 1 }, (_, n) => keyOf(n + 1));
-          const cut = overriding(tx, {
+      withRecords(parts, async (database) => {
+        const points = Array.from({ length: parts - 1 }, (_, n) => keyOf(n + 1));
+        const cut = withTransactions(database, (tx) =>
+          overriding(tx, {
             getRangeSplitPoints: () => Promise.resolve([range.begin, ...points, range.end]),
-          });
-          return (await readSlices(cut, range, { records: parts, bytes: 1, isEstimate: true })).slices;
-        }),
-      );
+          }),
+        );
+        const size = { records: parts, bytes: 1, isEstimate: true };
+        return (await readSlices(createReader(cut, undefined), range, size)).slices;
+      });
     const [at, past] = [await slicesOf(most), await slicesOf(most + 1)];
     expect(at.length).toBe(most);
     expect(at.at(-1)).toEqual({ first: keyOf(most - 1), last: keyOf(most - 1) });

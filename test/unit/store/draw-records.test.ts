@@ -29,7 +29,7 @@ async function write(database: KeyValueDatabase, keys: readonly Buffer[], bytes 
 
 async function draw(database: KeyValueDatabase, count: number): Promise<Buffer[]> {
   const reader = createReader(database, undefined);
-  const size = await reader.read((tx) => estimateSize(tx, [range]));
+  const size = await estimateSize(reader, [range]);
   const keys: Buffer[] = [];
   const random = createSeededRandom(seed);
   for await (const records of drawRecords(reader, { range, size, count, random })) {
