@@ -178,6 +178,14 @@ describe('a sample', () => {
     expect(sample?.unchanged).toBeGreaterThan(0);
     expect(sample?.moved).toBe(250 - (sample?.unchanged ?? 0));
     for (const one of sample?.shown ?? []) expect(one.after).not.toBeNull();
+
+    const other = { migrationHandler: backfill({ transform: (city) => ({ ...toCityV2(city), name: 'x' }) }) };
+    const blocked = await planOn(trap, { 1: CityV2 }, { ...other, sample: 250 });
+    expect(planOf(blocked, 1)).toMatchObject({ action: 'blocked', sample: { sampled: 250, failed: 0 } });
+    expect(blocked.problems).toEqual([expect.objectContaining({ code: 'MIGRATION_TARGET_CHANGED' })]);
+    const opening = trap.open({ dataModelsById: { 1: CityV2 }, ...other } as never);
+    const { code, message } = blocked.problems[0] ?? {};
+    await expect(opening).rejects.toMatchObject({ code, message });
     await trap.close();
   });
 

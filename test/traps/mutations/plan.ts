@@ -19,7 +19,7 @@ export const planMutations: readonly Mutation[] = [
   {
     mutation: 'a plan opens a directory as a store does',
     killer: by(
-      'integration/plan-embedded.test.ts',
+      'integration/engine-plan.test.ts',
       'a plan for a directory of the embedded engine leaves every file as it is to the byte, but that of readers',
     ),
     replacements: [
