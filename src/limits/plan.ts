@@ -8,11 +8,17 @@ export const planLimits = {
     source: 'of a model, tried without being written: some seconds, and a failure in a thousand shows',
     beyond: 'refused: `OPTION_INVALID`',
   },
+  countedBytes: {
+    value: 3_000_000,
+    unit: 'bytes',
+    source: 'below them FoundationDB’s estimate of a range says little, by its documentation: a few reads',
+    beyond: 'estimated, by the mean size of some records and the size that the database estimates',
+  },
   measuredRecords: {
     value: 200,
     unit: 'records',
     source: 'at each end of a key space, to know how large one is: a read each',
-    beyond: 'estimated from those, by the size that the database estimates',
+    beyond: 'taken to be as large as those',
   },
   sampledSlices: {
     value: 32,

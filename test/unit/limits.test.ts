@@ -173,8 +173,14 @@ const shownBy: Readonly<Record<string, readonly [at: Shown, past?: Shown]>> = {
     ['integration/control.test.ts', 'is remembered as long as it may be, and forgotten behind one more'],
   ],
   'plan.sampledRecords': [[planned, 'are as many as may be asked for, and one more is refused']],
+  'plan.countedBytes': [
+    [planned, 'is counted where the database takes it for that much, and estimated for a byte more'],
+  ],
   'plan.measuredRecords': [
-    [planned, 'are counted where they are no more than that, and estimated where there is one more'],
+    [
+      planned,
+      'are all records where they are as many as are read at an end, and not where there is one more',
+    ],
   ],
   'plan.sampledSlices': [
     [

@@ -1,11 +1,12 @@
 import type { KeyValue, Transaction } from '../../kv/kv.ts';
 import { limits } from '../../limits.ts';
 import type { KeyRange } from '../../records/keys.ts';
-import { getRecords } from '../../records/record-rows.ts';
+import { behindRecord, getRecords } from '../../records/record-rows.ts';
 import type { Reader } from './reader.ts';
 import type { SizeEstimate } from './report.ts';
 
 const measuredRecords = limits.plan.measuredRecords.value;
+const countedBytes = limits.plan.countedBytes.value;
 const measuredBytes = limits.records.pageBytes.value;
 
 /** Records at the ends of a range. */
@@ -22,18 +23,18 @@ export async function readEnds(tx: Transaction, { begin, end }: KeyRange): Promi
   const first = await getRecords(tx, begin, end, options);
   if (first.atEnd) return { records: first.rows, isAll: true };
   const last = await getRecords(tx, begin, end, { ...options, reverse: true });
-  return { records: [...first.rows, ...last.rows], isAll: false };
+  const some = [first, last].flatMap(({ rows }) => rows.slice(0, measuredRecords));
+  return { records: some, isAll: false };
 }
 
 /**
- * How much lies in some ranges: exact for what a few reads show whole; else the bytes by the estimate of the database, and
- * as many records as that is by the mean size of those at both ends.
+ * How much lies in some ranges. What the database takes for little is counted; of more, the bytes are its estimate, and the
+ * records as many as that is by the mean size of those at both ends.
  */
 export async function estimateSize(reader: Reader, ranges: readonly KeyRange[]): Promise<SizeEstimate> {
   let sum: SizeEstimate = { records: 0, bytes: 0, isEstimate: false };
   for (const range of ranges) {
-    // Each in a transaction of its own: an engine that counts what lies there may take all the time that one has.
-    const part = await reader.read((tx) => estimateRange(tx, range));
+    const part = await estimateRange(reader, range);
     sum = {
       records: sum.records + part.records,
       bytes: sum.bytes + part.bytes,
@@ -43,13 +44,32 @@ export async function estimateSize(reader: Reader, ranges: readonly KeyRange[]):
   return sum;
 }
 
-async function estimateRange(tx: Transaction, range: KeyRange): Promise<SizeEstimate> {
-  const { records, isAll } = await readEnds(tx, range);
-  const seen = records.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
-  if (isAll) return { records: records.length, bytes: seen, isEstimate: false };
+async function estimateRange(reader: Reader, range: KeyRange): Promise<SizeEstimate> {
+  // By itself: an engine that counts what lies there may take all the time that a transaction has.
+  const estimated = await reader.read((tx) => tx.getEstimatedRangeSizeBytes(range.begin, range.end));
+  const counted = estimated <= countedBytes ? await count(reader, range) : undefined;
+  if (counted !== undefined) return counted;
+  const { records } = await reader.read((tx) => readEnds(tx, range));
+  const seen = bytesOf(records);
   const mean = seen / Math.max(1, records.length);
-  // Last, for the same reason. FoundationDB knows little of small ranges: there is at least what was seen at one end.
-  const estimated = await tx.getEstimatedRangeSizeBytes(range.begin, range.end);
-  const bytes = Math.max(estimated, Math.round(seen / 2));
-  return { records: Math.max(1, Math.round(bytes / mean)), bytes, isEstimate: true };
+  return { records: mean === 0 ? 0 : Math.round(estimated / mean), bytes: estimated, isEstimate: true };
 }
+
+/** Undefined where there is far more than was estimated. */
+async function count(reader: Reader, { begin, end }: KeyRange): Promise<SizeEstimate | undefined> {
+  const options = { limit: limits.records.countedRecords.value, targetBytes: measuredBytes, snapshot: true };
+  let records = 0;
+  let bytes = 0;
+  for (let from = begin; bytes <= 2 * countedBytes;) {
+    const { rows, atEnd } = await reader.read((tx) => getRecords(tx, from, end, options));
+    records += rows.length;
+    bytes += bytesOf(rows);
+    const last = rows.at(-1);
+    if (last === undefined || atEnd) return { records, bytes, isEstimate: false };
+    from = behindRecord(last.key);
+  }
+  return undefined;
+}
+
+const bytesOf = (rows: readonly KeyValue[]): number =>
+  rows.reduce((sum, { key, value }) => sum + key.length + value.length, 0);

@@ -7,7 +7,7 @@ import { rangeOf } from '../../../src/records/keys.ts';
 import { setRecord } from '../../../src/records/record-rows.ts';
 import type { ChunkFailure, ChunkResult, TransformSetup } from '../../../src/records/transform-setup.ts';
 import { readSlices } from '../../../src/store/plan/draw-records.ts';
-import { estimateSize } from '../../../src/store/plan/estimate.ts';
+import { estimateSize, readEnds } from '../../../src/store/plan/estimate.ts';
 import { createReader } from '../../../src/store/plan/reader.ts';
 import { shownValue } from '../../../src/store/plan/shown-value.ts';
 import { Tally } from '../../../src/store/plan/tally.ts';
@@ -50,13 +50,27 @@ describe('records that a transform is tried on', () => {
   });
 });
 
-describe('records that are measured', () => {
-  it('are counted where they are no more than that, and estimated where there is one more', async () => {
+describe('what a key space is estimated from', () => {
+  it('is counted where the database takes it for that much, and estimated for a byte more', async () => {
+    const most = limits.plan.countedBytes.value;
+    const sizeOf = (estimated: number) =>
+      withRecords(250, (database) => {
+        const cut = withTransactions(database, (tx) =>
+          overriding(tx, { getEstimatedRangeSizeBytes: () => Promise.resolve(estimated) }),
+        );
+        return estimateSize(createReader(cut, undefined), [range]);
+      });
+    expect(await sizeOf(most)).toEqual({ records: 250, bytes: 250 * 10, isEstimate: false });
+    expect(await sizeOf(most + 1)).toEqual({ records: most / 10, bytes: most + 1, isEstimate: true });
+  });
+
+  it('are all records where they are as many as are read at an end, and not where there is one more', async () => {
     const most = limits.plan.measuredRecords.value;
-    const sizeOf = (count: number) =>
-      withRecords(count, (database) => estimateSize(createReader(database, undefined), [range]));
-    expect(await sizeOf(most)).toMatchObject({ records: most, isEstimate: false });
-    expect(await sizeOf(most + 1)).toMatchObject({ records: most + 1, isEstimate: true });
+    const endsOf = (count: number) =>
+      withRecords(count, (database) => database.transact((tx) => readEnds(tx, range)));
+    const [at, past] = [await endsOf(most), await endsOf(most + 1)];
+    expect([at.isAll, at.records.length]).toEqual([true, most]);
+    expect([past.isAll, past.records.length]).toEqual([false, 2 * most]);
   });
 });
 
