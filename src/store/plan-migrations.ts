@@ -59,7 +59,12 @@ export async function planMigrationsWith(
   const pool = (ownPool?.pool ?? options.pool) as TransformPool;
   try {
     const reader = createReader(database, signal);
-    const looker: Looker = { ...program, clock, refusesHalted: !options.continueMigrationsInBackground };
+    const looker: Looker = {
+      ...program,
+      clock,
+      leads: options.migrationRole === 'migrate',
+      refusesHalted: !options.continueMigrationsInBackground,
+    };
     const { storeRow, looks } = await reader.read(async (tx) => ({
       storeRow: await readStoreRow(tx, program.keys),
       looks: await Promise.all(
@@ -80,8 +85,9 @@ export async function planMigrationsWith(
       const refused: GodwitException[] = [];
       for await (const error of refusals(refuser, [look])) refused.push(error);
       // Who is refused before anything is written never asks what else is in the way.
-      if (refused.length === 0 && look.hindrance !== undefined)
+      if (refused.length === 0 && look.hindrance !== undefined && !look.isOwned) {
         problems.push(problemOf(look, look.hindrance));
+      }
       for (const error of refused) problems.push(problemOf(look, error));
       const estimate = look.ranges.length === 0 ? null : await estimateSize(reader, look.ranges);
       const sampled = refused.length === 0 ? await sampleOf(sampler, look, estimate) : null;

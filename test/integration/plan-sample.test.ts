@@ -178,14 +178,29 @@ describe('a sample', () => {
     expect(sample?.unchanged).toBeGreaterThan(0);
     expect(sample?.moved).toBe(250 - (sample?.unchanged ?? 0));
     for (const one of sample?.shown ?? []) expect(one.after).not.toBeNull();
+    await trap.close();
+  });
 
+  it('is taken of what another program began as well, which stands in the way once nobody owns it', async () => {
+    const trap = createTrapRig();
+    await trap.fill(250);
+    const migrationHandler = backfill({ transform: toCityV2 });
+    await trap.stopHalfWay({ dataModelsById: { 1: CityV2 }, migrationHandler } as never);
     const other = { migrationHandler: backfill({ transform: (city) => ({ ...toCityV2(city), name: 'x' }) }) };
-    const blocked = await planOn(trap, { 1: CityV2 }, { ...other, sample: 250 });
-    expect(planOf(blocked, 1)).toMatchObject({ action: 'blocked', sample: { sampled: 250, failed: 0 } });
-    expect(blocked.problems).toEqual([expect.objectContaining({ code: 'MIGRATION_TARGET_CHANGED' })]);
-    const opening = trap.open({ dataModelsById: { 1: CityV2 }, ...other } as never);
-    const { code, message } = blocked.problems[0] ?? {};
-    await expect(opening).rejects.toMatchObject({ code, message });
+    const CityV3 = defineModel({ ...CityV2, version: '3.0' });
+    for (const [model, sample] of [
+      [CityV2, { sampled: 250, failed: 0 }],
+      [CityV3, null],
+    ] as const) {
+      const { models, problems } = await planOn(trap, { 1: model }, { ...other, sample: 250 });
+      if (sample === null) expect(models[0]?.sample).toBeNull();
+      else expect(models[0]?.sample).toMatchObject(sample);
+      expect(models[0]).toMatchObject({ action: 'blocked', blocking: true });
+      expect(problems).toEqual([expect.objectContaining({ code: 'MIGRATION_TARGET_CHANGED' })]);
+      const { code, message } = problems[0] ?? {};
+      const opening = trap.open({ dataModelsById: { 1: model }, ...other } as never);
+      await expect(opening).rejects.toMatchObject({ code, message });
+    }
     await trap.close();
   });
 

@@ -8,6 +8,7 @@ import {
   othersInTheWay,
   targetChanged,
 } from '../../migration/hindrance.ts';
+import { readOwner } from '../../migration/owner.ts';
 import { planModel, readStoredModel } from '../../migration/plan.ts';
 import { readStatusIn } from '../../migration/read-status.ts';
 import { readNodeId } from '../../migration/sessions.ts';
@@ -30,6 +31,8 @@ export interface Look extends Foreseen {
   readonly isHalfWay: boolean;
   /** What another program began, or an operator wants: it stands in the way of what is next. */
   readonly hindrance: GodwitException | undefined;
+  /** Somebody has the lease: `open` waits for it, and asks what stands in the way when it is free. */
+  readonly isOwned: boolean;
   readonly status: MigrationStatus | null;
   /** Where the records lie that have to be read; empty where none has. */
   readonly ranges: readonly KeyRange[];
@@ -37,16 +40,19 @@ export interface Look extends Foreseen {
 
 export interface Looker extends Pick<Program, 'keys' | 'handlersFor'> {
   readonly clock: Clock;
+  /** Who does not lead asks nothing but whether others stand still. */
+  readonly leads: boolean;
   /** Where migrations go on in the background, `open` does not refuse those that stand still. */
   readonly refusesHalted: boolean;
 }
 
 export async function lookAt(tx: Transaction, looker: Looker, model: ConfiguredModel): Promise<Look> {
   const { keys } = model;
-  const [stored, state, touched] = await Promise.all([
+  const [stored, state, touched, owner] = await Promise.all([
     readStoredModel(tx, keys),
     readState(tx, keys),
     tx.get(keys.touched),
+    readOwner(tx, keys),
   ]);
   const survey = { model, stored, plan: planModel(stored, model) };
   const ahead = await foreseeSteps(tx, looker, survey, state);
@@ -62,6 +68,7 @@ export async function lookAt(tx: Transaction, looker: Looker, model: ConfiguredM
     ...found,
     isHalfWay: isNext && isHalfWay({ plan, stored, state }),
     hindrance: hindranceOf(found, looker, touched !== undefined),
+    isOwned: owner !== undefined && owner.token !== '',
     ranges: rangesOf(found),
   };
 }
@@ -78,7 +85,7 @@ function readerOf({ keys, clock }: Looker): Parameters<typeof readStatusIn>[1] {
 /** In the order in which whoever takes the lease asks. */
 function hindranceOf(
   { model, stored, plan, state, status }: Pick<Look, 'model' | 'stored' | 'plan' | 'state' | 'status'>,
-  { handlersFor, refusesHalted }: Looker,
+  { handlersFor, leads, refusesHalted }: Looker,
   isTouched: boolean,
 ): GodwitException | undefined {
   if (plan.type === 'targetChanged') return targetChanged(model, plan.runningMigrationId);
@@ -86,6 +93,7 @@ function hindranceOf(
   if (status !== null && ['Paused', 'Canceled', 'Failed'].includes(status.state)) {
     return refusesHalted ? standingError(status) : undefined;
   }
+  if (!leads) return undefined;
   const standing = { plan, stored, state };
   const handlers = handlersFor(model, plan.target, stored.current.version);
   const others = othersInTheWay({ ...standing, handlers });

@@ -17,7 +17,8 @@ export interface MigrationPlanReport {
  * What `open` would do with a model. `none`: nothing. `olderProgram`: nothing, the database is ahead of the program.
  * `publish`: the definition is published as it is. `index`: it is published, and indexes are filled while requests go on.
  * `migrate`: records are moved or checked, with the model closed. `goOn`: one of the last two was begun and is gone on
- * with. `blocked`: what another program began stands in the way.
+ * with. `blocked`: what another program began stands in the way; `open` waits while somebody owns that, and refuses when
+ * nobody does.
  */
 export type PlanAction = 'none' | 'olderProgram' | 'publish' | 'index' | 'migrate' | 'goOn' | 'blocked';
 
