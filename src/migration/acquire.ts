@@ -72,7 +72,9 @@ export async function acquireMigration(migration: ModelMigration): Promise<Acqui
     throw error;
   }
   const { state, stored, fence, events } = prepared;
-  const held: HeldMigration = { lease, state, stored, fence, isFresh: true };
+  const { migrationId } = state;
+  const logger = runtime.loggerFor({ model: model.name, migrationId, epoch: lease.epoch });
+  const held: HeldMigration = { lease, logger, state, stored, fence, isFresh: true };
   runtime.events.committed(model, events);
   return { type: 'granted', held };
 }

@@ -85,13 +85,12 @@ export function assist(migration: ModelMigration): Assistant {
           continue;
         }
         givenUp = job.owner;
-        const about = { err: error, model: configured.name, migrationId: job.held.state.migrationId };
-        runtime.logger.warn(about, 'this node cannot help with a migration; its leader goes on');
+        job.held.logger.warn({ err: error }, 'this node cannot help with a migration; its leader goes on');
       }
     }
   };
   const over = help().catch((error: unknown) => {
-    runtime.logger.warn({ err: error, model: configured.name }, 'this node looks for no more ranges');
+    migration.logger.warn({ err: error }, 'this node looks for no more ranges');
   });
   return {
     async end() {
@@ -158,6 +157,11 @@ async function jobIn(
   const mine: ModelMigration = { ...migration, model: plan.target, handlers, stop: signal, held: undefined };
   const held: HeldMigration = {
     lease: leaseOf(ownerBytes, owner, keys.owner),
+    logger: runtime.loggerFor({
+      model: configured.name,
+      migrationId: state.migrationId,
+      epoch: owner.epoch,
+    }),
     stored,
     fence,
     state,

@@ -57,6 +57,7 @@ export interface MigrationContext<Store = unknown> {
   readonly cursor: string | undefined;
   /** Aborts on pause, cancel, lease loss and close. */
   readonly signal: AbortSignal;
+  /** Each of its lines has `model`, `migrationId` and `epoch`. */
   readonly logger: Logger;
   transact<T>(body: (tx: MigrationTransaction) => Promise<T>): Promise<T>;
   /** All records of the model in key order, behind `cursor` where one is given; read in pages of their own snapshots. */
@@ -175,7 +176,7 @@ export function createStepContext(
         return cursor;
       },
       signal: step.signal,
-      logger: runtime.logger,
+      logger: held.logger,
       transact,
       records: ({ after } = {}) =>
         readRecords(migration, step.sourceKeySpaces, after ?? undefined, assertAlive),

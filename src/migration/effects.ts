@@ -8,6 +8,7 @@ import type {
   StepResult,
   WaitResult,
 } from '../../machines/migration.ts';
+import type { ErrorCode } from '../errors.ts';
 import { GodwitException } from '../errors.ts';
 import { KeyValueError } from '../kv/kv.ts';
 import { acquireMigration } from './acquire.ts';
@@ -24,7 +25,7 @@ import { publishIfCompatible } from './publish-model.ts';
 import { publishMigration } from './publish-migration.ts';
 import { backoffMs, isRetryable } from './retry.ts';
 import type { HeldMigration, ModelMigration } from './runtime.ts';
-import { phaseAfter } from './runtime.ts';
+import { loggerOf, phaseAfter } from './runtime.ts';
 import { errorOf } from './step-transitions.ts';
 import { isHalted, readState } from './state.ts';
 import { isLeaseLost, runStep } from './step.ts';
@@ -107,6 +108,7 @@ async function acquireOrAssist(migration: ModelMigration, onOther: () => void): 
         migration.held = held;
         migration.startToTakeBack = undefined;
         standsWell(migration);
+        if (held.lease.takeover) runtime.meters.leaseTakenOver(migration.model.name);
         const { phase, phaseCompleted } = held.state;
         return { type: 'granted', goOn: phaseCompleted ? phaseAfter(phase) : phase };
       }
@@ -155,7 +157,7 @@ async function owning<T extends StepResult | RetryResult>(
   } catch (error) {
     // A lease of somebody else's may be lost for a reason of its own.
     if (!isLeaseLost(error) && !held.lease.lost.aborted) throw error;
-    tellFault(migration, held.lease.lost.reason);
+    tellLoss(migration, held, held.lease.lost.reason ?? error);
     // A start that it had begun is no failed attempt; the next owner may be this process. One that ended is none to
     // take back.
     const isUnderWay = !held.isFresh && held.state.status === 'Running';
@@ -166,9 +168,12 @@ async function owning<T extends StepResult | RetryResult>(
 }
 
 /** A lease that nobody took has a cause to be lost: what beats for it has failed. */
-function tellFault({ runtime, model }: ModelMigration, reason: unknown): void {
-  if (!(reason instanceof Error) || reason.cause === undefined) return;
-  runtime.logger.error({ err: reason.cause, model: model.name }, 'the heartbeats of a lease have ended');
+function tellLoss({ runtime, model }: ModelMigration, { logger }: HeldMigration, reason: unknown): void {
+  runtime.meters.leaseLost(model.name);
+  const code: ErrorCode = 'LEASE_LOST';
+  if (!(reason instanceof Error) || reason.cause === undefined) {
+    logger.warn({ code, err: reason }, 'the lease of a migration was lost');
+  } else logger.error({ code, err: reason.cause }, 'the heartbeats of a lease have ended');
 }
 
 /** `partial`: a step of a chain of versions is published, and there are others. */
@@ -181,11 +186,12 @@ async function publishStep(migration: ModelMigration, held: HeldMigration): Prom
 /** Releases the lease. A release that fails is made up for by the lease's end. */
 export async function letGo(migration: ModelMigration): Promise<void> {
   const { held, runtime, model } = migration;
+  const logger = loggerOf(migration);
   migration.held = undefined;
   try {
     await held?.lease.release();
   } catch (error) {
-    runtime.logger.warn({ err: error, model: model.name }, 'a lease could not be released');
+    logger.warn({ err: error }, 'a lease could not be released');
   }
   // The status of the last commit may have been read before: it names an owner that is none any more.
   if (held !== undefined) runtime.events.changed(model);
@@ -244,26 +250,36 @@ async function waitForResume(migration: ModelMigration): Promise<WaitResult> {
 /** What threw out of an effect: the database failed, or this library did. */
 async function recover(migration: ModelMigration, error: unknown): Promise<RecoverResult> {
   const { runtime, model, stop } = migration;
+  const logger = loggerOf(migration);
   await letGo(migration);
   if (stop.aborted) return { type: 'stopped' };
-  runtime.logger.error({ err: error, model: model.name }, 'a migration was interrupted');
+  runtime.meters.interrupted(model.name, codeOf(error));
   if (!isRetryable(error) && !(error instanceof KeyValueError)) {
-    troubled(migration, error);
+    troubled(migration, error, logger);
     return { type: 'halted', as: 'failed' };
   }
   migration.recoveries += 1;
   const delayMs = backoffMs(migration.recoveries, runtime.random);
+  logger.warn({ code: codeOf(error), err: error, delayMs }, 'a migration was interrupted, and goes on');
   await eitherOf(runtime.clock, [], delayMs, stop, { ref: true });
   return stop.aborted ? { type: 'stopped' } : { type: 'over' };
 }
 
-function troubled(migration: ModelMigration, error: unknown): void {
+/** It failed in this process alone, where no state could be written. */
+function troubled(migration: ModelMigration, error: unknown, logger = loggerOf(migration)): void {
   const { runtime, model } = migration;
-  const code = error instanceof GodwitException ? error.code : 'HANDLER_FAILED';
+  const code = codeOf(error);
+  logger.error({ code, err: error }, 'a migration failed in this process');
   const message = error instanceof Error ? error.message : `a ${typeof error} was thrown, not an Error`;
   migration.trouble = errorOf(runtime.clock.wallMs(), code, message);
   migration.reason = undefined;
   runtime.events.changed(model);
+}
+
+/** Whatever comes out of the database is one code to whoever reads the log; its number is in the error. */
+function codeOf(error: unknown): ErrorCode {
+  if (error instanceof GodwitException) return error.code;
+  return error instanceof KeyValueError ? 'STORAGE_FAILED' : 'HANDLER_FAILED';
 }
 
 function standsWell(migration: ModelMigration): void {
@@ -292,7 +308,7 @@ async function auditRejection(migration: ModelMigration, { holder }: LeaseRefuse
       recordInTransaction(tx, migration, [event], {});
     });
   } catch (error) {
-    runtime.logger.warn({ err: error, model: model.name }, 'an audit event could not be kept');
+    loggerOf(migration).warn({ err: error }, 'an audit event could not be kept');
   }
   runtime.events.committed(model, [event]);
 }

@@ -3,7 +3,7 @@ import { limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { MigrationMeters } from '../telemetry/meters.ts';
+import type { MigrationMeters, ModelReading } from '../telemetry/meters.ts';
 import type { MigrationAuditEvent, MigrationAuditEventReporter } from './audit.ts';
 import { auditPosition, persistAuditEvent } from './audit.ts';
 import type { MigrationMetrics } from './counters.ts';
@@ -52,6 +52,8 @@ export interface MigrationEventHub {
   committed(model: ConfiguredModel, events: readonly MigrationAuditEvent[]): void;
   /** Something about the model changed: its status is read and told, at most ten times a second. */
   changed(model: ConfiguredModel): void;
+  /** Reads where models stand, for the meters alone: nobody is told. Never rejects. */
+  refreshMeters(models: readonly ConfiguredModel[]): Promise<void>;
   /** @param ended called behind the last event, or at once when the hub is closed */
   subscribe(receive: (event: MigrationEvent) => void, ended?: () => void): () => void;
   /** How often reporter, trimming, reading or a subscriber failed. */
@@ -78,6 +80,18 @@ export interface MigrationEventHubOptions {
   readonly meters: MigrationMeters;
   readonly readModel: (model: ConfiguredModel) => Promise<ReadModel>;
   readonly trim: (model: ConfiguredModel) => Promise<void>;
+}
+
+function readingOf({ version, status, metrics }: ReadModel): ModelReading {
+  return {
+    version,
+    state: status.state,
+    isBlocking: status.blocking,
+    isStalled: status.reason?.code === 'stalled',
+    fraction: status.progress.fraction,
+    etaMs: status.etaMs,
+    lastEventAtMs: metrics.lastEventAtMs,
+  };
 }
 
 const defaultCloseMs = 10_000;
@@ -126,12 +140,20 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
   const publish = async (model: ConfiguredModel): Promise<void> => {
     try {
       const { version, status, metrics } = await options.readModel(model);
-      options.meters.progressed(model.name, status.state, status.progress.fraction);
+      options.meters.progressed(model.name, readingOf({ version, status, metrics }));
       const epoch = status.owner?.epoch ?? 0;
       emit({ type: 'status', modelId: model.id, epoch, version, status });
       emit({ type: 'metrics', modelId: model.id, epoch, version, metrics });
     } catch (error) {
       swallow('the status of a model could not be read', error);
+    }
+  };
+
+  const readAgain = async (model: ConfiguredModel): Promise<void> => {
+    try {
+      options.meters.progressed(model.name, readingOf(await options.readModel(model)));
+    } catch (error) {
+      if (!closed) swallow('the status of a model could not be read', error);
     }
   };
 
@@ -206,6 +228,9 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
       const entry = due.get(model.id);
       if (entry === undefined) schedule(model);
       else entry.again = true;
+    },
+    async refreshMeters(models) {
+      if (!closed) await Promise.all(models.map(readAgain));
     },
     subscribe(receive, ended) {
       if (isOver) ended?.();

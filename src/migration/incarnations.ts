@@ -3,6 +3,7 @@ import type { MigrationEffects } from './effects.ts';
 import { createMigrationEffects, letGo } from './effects.ts';
 import { restartDelayMs } from './retry.ts';
 import type { ModelMigration } from './runtime.ts';
+import { loggerOf } from './runtime.ts';
 import { eitherOf } from './watch.ts';
 
 /**
@@ -92,7 +93,8 @@ export function createIncarnations(migrations: Map<number, ModelMigration>): Inc
 
 /** Resolves when nothing that it began is under way and its lease is released, or after the time for that. */
 async function clear(old: ModelMigration, underWay: ReadonlySet<Promise<unknown>>): Promise<void> {
-  const { clock, logger } = old.runtime;
+  const { clock } = old.runtime;
+  const logger = loggerOf(old);
   const never = new AbortController().signal;
   let isOver = false;
   // Also when it ends too late: a lease that it has acquired meanwhile would be held for ever.
@@ -102,13 +104,13 @@ async function clear(old: ModelMigration, underWay: ReadonlySet<Promise<unknown>
   });
   await eitherOf(clock, [ended], retireTimeoutMs, never, { ref: true });
   if (isOver) return;
-  logger.warn({ model: old.model.name }, 'what a crashed actor began does not end; it commits nothing more');
+  logger.warn({}, 'what a crashed actor began does not end; it commits nothing more');
   await eitherOf(clock, [letGo(old)], retireTimeoutMs, never, { ref: true });
 }
 
-function tell({ runtime, model }: ModelMigration, { crashes, error }: Crash): number {
-  const restartInMs = restartDelayMs(crashes, runtime.random);
-  const about = { err: error, model: model.name, crashes, restartInMs };
-  runtime.logger.error(about, 'the actor of a migration crashed, and is started again');
+function tell(old: ModelMigration, { crashes, error }: Crash): number {
+  const restartInMs = restartDelayMs(crashes, old.runtime.random);
+  const about = { err: error, crashes, restartInMs };
+  loggerOf(old).error(about, 'the actor of a migration crashed, and is started again');
   return restartInMs;
 }

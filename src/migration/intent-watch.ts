@@ -10,7 +10,7 @@ export interface IntentWatch {
 
 /** For work that does not look by itself: hand-written handlers, and waiting. */
 export function watchForStop({ runtime, model }: ModelMigration, held: HeldMigration): IntentWatch {
-  const { database, clock, logger } = runtime;
+  const { database, clock } = runtime;
   const seen = new AbortController();
   const ended = new AbortController();
   const watching = watchUntil({
@@ -26,7 +26,7 @@ export function watchForStop({ runtime, model }: ModelMigration, held: HeldMigra
       if (answer === true) seen.abort();
     },
     // Whoever writes reads the intent itself: what is lost is speed.
-    (error: unknown) => logger.warn({ err: error }, 'the intent of an operator could not be watched'),
+    (error: unknown) => held.logger.warn({ err: error }, 'the intent of an operator could not be watched'),
   );
   return { signal: seen.signal, end: () => ended.abort() };
 }

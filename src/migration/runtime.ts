@@ -8,7 +8,7 @@ import type { WorkerPool } from '../ports/pool.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { StoreKeys } from '../records/keys.ts';
 import type { StoredForms } from '../records/stored-forms.ts';
-import type { Logger } from '../telemetry/logger.ts';
+import type { Logger, MigrationLoggers } from '../telemetry/logger.ts';
 import type { MigrationMeters } from '../telemetry/meters.ts';
 import type { MigrationEventHub } from './events.ts';
 import type { MigrationHandlers } from './handlers.ts';
@@ -38,7 +38,9 @@ export interface MigrationRuntime {
   readonly events: MigrationEventHub;
   /** Null for a bus that does not tell. */
   readonly busState: () => BusState | null;
+  /** For what is about no migration. */
   readonly logger: Logger;
+  readonly loggerFor: MigrationLoggers;
   readonly meters: MigrationMeters;
   readonly role: MigrationRole;
   readonly nodeId: string;
@@ -78,6 +80,8 @@ export interface ModelMigration {
   /** As planned when the store was opened. */
   readonly migrationId: string;
   readonly runtime: MigrationRuntime;
+  /** Where nobody here owns it: the one of the ownership is in `held`. */
+  readonly logger: Logger;
   /** As the program has it. */
   readonly configured: ConfiguredModel;
   /** What the migration under way leads to: the configured model, or an earlier one of its chain of versions. */
@@ -108,6 +112,8 @@ export interface ModelMigration {
 /** A migration this node owns now. */
 export interface HeldMigration {
   readonly lease: LeaseHandle;
+  /** Each of its lines has the model, the migration and the epoch. */
+  readonly logger: Logger;
   /** As it was when the ownership began, the target's definition included. */
   readonly stored: StoredModel;
   /** The row since then. Whoever changes it, a reset or a newer program, ends what is done under it. */
@@ -117,6 +123,9 @@ export interface HeldMigration {
   /** No step has begun under this ownership yet. */
   isFresh: boolean;
 }
+
+/** The logger of the ownership, or of the wait for one. */
+export const loggerOf = ({ held, logger }: ModelMigration): Logger => held?.logger ?? logger;
 
 export function phaseAfter(phase: MigrationPhase): MigrationPhase | 'publishing' {
   switch (phase) {

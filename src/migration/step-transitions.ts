@@ -37,6 +37,8 @@ export async function startPhase(
       return obeyed(await obey(tx, migration, { ...state, attempt: state.attempt + 1 }, intent));
     }
     const isNew = state.phase !== phase || state.attempt === 0;
+    // An operator who resumes sets the attempts back, and the phase goes on.
+    const isFirst = state.phase !== phase || state.phaseStartedMs.length === 0;
     const base = state.phase === phase ? state : enter(tx, migration, state, phase);
     const progress = await progressOf(tx, migration, base);
     const madeProgress = progress > base.progressSeen;
@@ -54,7 +56,7 @@ export async function startPhase(
       retryCount: madeProgress ? 0 : base.retryCount,
       retryAtMs: null,
       expandRan: base.expandRan || work.runsExpandHandler,
-      phaseStartedMs: isNew
+      phaseStartedMs: isFirst
         ? [...base.phaseStartedMs, runtime.clock.wallMs()].slice(-4)
         : base.phaseStartedMs,
     };
@@ -177,7 +179,7 @@ export function recordPartial(
 }
 
 /** @param cause what went wrong; a handler that only asked for another try has none */
-export function recordRetry(
+export async function recordRetry(
   migration: ModelMigration,
   held: HeldMigration,
   outcome: Extract<MigrationOutcome, { type: 'Retry' }>,
@@ -185,7 +187,7 @@ export function recordRetry(
 ): Promise<StepResult> {
   const { runtime } = migration;
   const { maxRetryOutcomes = Number.POSITIVE_INFINITY } = runtime.retryPolicy;
-  return transition<StepResult>(migration, held, async (tx, state, intent) => {
+  const result = await transition<StepResult>(migration, held, async (tx, state, intent) => {
     const cursored = withCursor(state, outcome.nextCursor);
     const progress = await progressOf(tx, migration, cursored);
     const moved = { ...cursored, progressSeen: Math.max(progress, cursored.progressSeen) };
@@ -217,6 +219,8 @@ export function recordRetry(
       answer: { type: 'retry' },
     };
   });
+  if (result.type === 'retry') runtime.meters.retryScheduled(migration.model.name, cause?.code);
+  return result;
 }
 
 const maxRetryAfterMs = limits.migration.handlerDelayMs.value;

@@ -57,10 +57,42 @@ export async function runStep(
     isEmpty: handler === undefined && !needsPass,
     runsExpandHandler: phase === 'Expand' && handler !== undefined,
   });
-  if (started.type !== 'started') return started;
+  if (started.type !== 'started') return told(held, started);
   const end = await work(migration, held, phase, handler);
   if (held.lease.lost.aborted) throw held.lease.lost.reason;
-  return persist(migration, held, end);
+  return told(held, await persistOrTell(migration, held, end), end);
+}
+
+/** What went wrong must not be lost with the transaction that should have written it. */
+async function persistOrTell(
+  migration: ModelMigration,
+  held: HeldMigration,
+  end: WorkEnd,
+): Promise<StepResult> {
+  try {
+    return await persist(migration, held, end);
+  } catch (error) {
+    if (end.type === 'threw' && error !== end.error) {
+      held.logger.warn({ err: end.error }, 'a step of a migration failed, which could not be written');
+    }
+    throw error;
+  }
+}
+
+/**
+ * One line for each failure, and for each try that goes wrong, once it is written: who could not write it meets the same
+ * again.
+ */
+function told(held: HeldMigration, result: StepResult, end?: WorkEnd): StepResult {
+  const { logger, state } = held;
+  const err = end?.type === 'threw' ? end.error : undefined;
+  if (result.type === 'halted' && result.as === 'failed') {
+    const { code, message } = state.lastError ?? {};
+    logger.error(err === undefined ? { code, reason: message } : { code, err }, 'a migration failed');
+  } else if (result.type === 'retry' && err !== undefined) {
+    logger.warn({ code: state.lastError?.code, err }, 'a step of a migration failed, and is tried again');
+  }
+  return result;
 }
 
 function persist(migration: ModelMigration, held: HeldMigration, end: WorkEnd): Promise<StepResult> {
@@ -104,10 +136,6 @@ function persistOutcome(
 function persistError(migration: ModelMigration, held: HeldMigration, error: unknown): Promise<StepResult> {
   if (isLeaseLost(error)) throw error;
   const described = describeError(error, migration.runtime.clock.wallMs());
-  migration.runtime.logger.error(
-    { err: error, model: migration.model.name, migrationId: held.state.migrationId, code: described.code },
-    'a step of a migration failed',
-  );
   if (described.retryable) {
     return recordRetry(migration, held, { type: 'Retry', message: described.message }, described);
   }

@@ -62,8 +62,16 @@ export async function transition<T>(
   });
   if (written === undefined) throw new Error('a transition committed without having been decided');
   held.state = written.state;
-  migration.runtime.events.committed(model, written.events);
+  runtime.events.committed(model, written.events);
+  if (written.events.some(({ type }) => type === 'PhaseCompleted')) meterPhase(migration, written.state);
   return written.answer;
+}
+
+/** By the clocks of two nodes where one began the phase and another ended it: only people see it. */
+function meterPhase({ runtime, model }: ModelMigration, { phase, phaseStartedMs }: MigrationState): void {
+  const nowMs = runtime.clock.wallMs();
+  const tookMs = Math.max(0, nowMs - (phaseStartedMs.at(-1) ?? nowMs));
+  runtime.meters.phaseCompleted(model.name, phase, tookMs / 1_000);
 }
 
 /** Sets audit events and counters in a transaction; the hub hears of them after its commit. */

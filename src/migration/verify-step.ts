@@ -44,6 +44,13 @@ export async function verifyMigration(migration: ModelMigration, held: HeldMigra
     await held.lease.guard(tx);
     writeVerification(tx, model.keys, report);
   });
+  const found = (kind: 'missing' | 'unexpected') =>
+    report.indexes.reduce((sum, index) => sum + index[kind].count, 0);
+  runtime.meters.verified(model.name, {
+    record: report.records.findings,
+    missing: found('missing'),
+    unexpected: found('unexpected'),
+  });
   if (!report.passed) throw failureOf(model.name, report, isLive);
   return { type: 'done', summary: summaryOf(report) };
 }

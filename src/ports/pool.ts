@@ -22,6 +22,10 @@ export interface WorkerPool<Task = unknown, Answer = unknown> {
   readonly maxThreads?: number | undefined;
   /** Tasks that were answered so far. */
   readonly completed: number;
+  /** Tasks that wait for a thread now. */
+  readonly queued?: number | undefined;
+  /** Part of the threads that there may be which has a task now, 0 to 1. */
+  readonly utilization?: number | undefined;
   /** Refuses new tasks, gives running ones 5,000 ms, and ends all threads. Twice is fine. */
   close(): Promise<void>;
 }
@@ -101,6 +105,14 @@ class PiscinaPool<Task, Answer> implements WorkerPool<Task, Answer> {
 
   get completed(): number {
     return this.#completed;
+  }
+
+  get queued(): number {
+    return this.#waiting.length;
+  }
+
+  get utilization(): number {
+    return this.#busy / this.#maxThreads;
   }
 
   async run(task: Task, transfer: readonly ArrayBuffer[] = []): Promise<Answer> {

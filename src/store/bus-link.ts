@@ -57,12 +57,14 @@ export function linkBus(core: StoreCore, bus: MessageBus, databaseId: string): B
     for (const model of models) hub.changed(model);
   });
 
+  // A bus of the application's counts on when the store is closed, and may have served another one before.
+  const before = typeof options.bus === 'object' ? { ...bus.counts } : {};
   const endMeter =
     options.registry &&
     meterBus(options.registry, self.store, () => ({
       isConnected: (bus.state?.type ?? 'connected') === 'connected',
-      dropped: bus.counts?.dropped ?? 0,
-      failures: bus.counts?.failures ?? 0,
+      dropped: Math.max(0, (bus.counts?.dropped ?? 0) - (before.dropped ?? 0)),
+      failures: Math.max(0, (bus.counts?.failures ?? 0) - (before.failures ?? 0)),
     }));
 
   return {

@@ -7,6 +7,7 @@ import type { ConnectedHints } from '../cluster/work-hints.ts';
 import { createWorkHints } from '../cluster/work-hints.ts';
 import { ModelException, RequestException } from '../errors.ts';
 import type { KeyValueDatabase } from '../kv/kv.ts';
+import type { MigrationAuditEvent } from '../migration/audit.ts';
 import { auditLine, trimAuditEvents } from '../migration/audit.ts';
 import type { Backfill } from '../migration/backfill-spec.ts';
 import { readMetrics } from '../migration/counters.ts';
@@ -24,6 +25,7 @@ import type { MigrationRuntime, ModelMigration, TransformPool } from '../migrati
 import type { MigrationStatus } from '../migration/status.ts';
 import { createSessions } from '../migration/sessions.ts';
 import { createThrottle, unthrottled } from '../migration/throttle.ts';
+import { eitherOf } from '../migration/watch.ts';
 import type { AnyModel } from '../model/define.ts';
 import type { ModelOrder } from '../model/order.ts';
 import type { ResolvedModels } from '../model/resolve.ts';
@@ -33,10 +35,12 @@ import type { Random } from '../ports/random.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { StoreKeys } from '../records/keys.ts';
 import { sweepGarbage } from '../records/garbage.ts';
-import type { Logger } from '../telemetry/logger.ts';
-import { createSilentLogger } from '../telemetry/logger.ts';
+import type { Logger, MigrationBindings } from '../telemetry/logger.ts';
+import { createMigrationLoggers, createSilentLogger } from '../telemetry/logger.ts';
 import type { MigrationMeters } from '../telemetry/meters.ts';
 import { createMigrationMeters, silentMeters } from '../telemetry/meters.ts';
+import { meterStore } from '../telemetry/store-meters.ts';
+import { release } from '../release.ts';
 import type { BusLink } from './bus-link.ts';
 import type { Gate } from './gate.ts';
 import { createGate } from './gate.ts';
@@ -113,6 +117,9 @@ export interface CoreParts {
   readonly createContextStore: (core: StoreCore) => MigrationRuntime['createContextStore'];
 }
 
+/** A scrape waits no longer for the database, and shows what was known before. Milliseconds. */
+const scrapeWaitMs = 1_000;
+
 export function createCore(parts: CoreParts): StoreCore {
   const { options, database, resolved, models, keys, order, ports } = parts;
   const { clock, random, process } = ports;
@@ -121,10 +128,14 @@ export function createCore(parts: CoreParts): StoreCore {
   const ownPool = options.pool === undefined ? useSharedPool() : undefined;
   const pool = (ownPool?.pool ?? options.pool) as TransformPool;
   const logger = options.logger ?? createSilentLogger();
+  const loggerFor = createMigrationLoggers(logger);
+  const { registry, storeName } = options;
   const meters =
-    options.registry === undefined
+    registry === undefined
       ? silentMeters
-      : createMigrationMeters(options.registry, options.storeName);
+      : createMigrationMeters({ registry, store: storeName, refresh: () => refreshMeters() });
+  const endStoreMeter =
+    registry && meterStore(registry, storeName, { version: release, engine: database.engine, pool });
   const { bus, isOwnBus } = openBus(options, clock, logger, meters);
   const closing = new AbortController();
   const stopping = new AbortController();
@@ -143,7 +154,7 @@ export function createCore(parts: CoreParts): StoreCore {
       options.migrationAuditEventReporter ??
       ((event) => {
         if (options.logger === undefined) globalThis.process.stdout.write(`${auditLine(event)}\n`);
-        else options.logger.info(auditLine(event));
+        else loggerFor(bindingsOf(event)).info(auditLine(event));
       }),
     logger,
     meters,
@@ -163,6 +174,13 @@ export function createCore(parts: CoreParts): StoreCore {
     void core.readiness?.refresh().catch(() => undefined);
     core.sweep(model);
   });
+
+  /** Other nodes may have brought a model further that this one waits for. */
+  const refreshMeters = async () => {
+    const waited = [...migrations.values()].map(({ configured }) => configured);
+    const due = waited.filter(({ id }) => lastStatus.get(id)?.state !== 'Idle');
+    if (due.length > 0) await eitherOf(clock, [hub.refreshMeters(due)], scrapeWaitMs, closing.signal);
+  };
 
   const gate = createGate({
     fenceCache: options.fenceCache,
@@ -196,6 +214,7 @@ export function createCore(parts: CoreParts): StoreCore {
     events: hub,
     busState: () => bus.state ?? null,
     logger,
+    loggerFor,
     meters,
     role: options.migrationRole,
     nodeId,
@@ -233,6 +252,8 @@ export function createCore(parts: CoreParts): StoreCore {
     core.link?.endControl();
     await within(clock, timeoutMs, [core.node?.stop() ?? Promise.resolve(), ...sweeping]);
     await hub.close(timeoutMs);
+    meters.close();
+    endStoreMeter?.();
     core.link?.end();
     await ownPool?.release();
     if (isOwnBus) await bus.close();
@@ -275,6 +296,12 @@ export function createCore(parts: CoreParts): StoreCore {
   };
   return core;
 }
+
+const bindingsOf = ({ modelName, migrationId, epoch }: MigrationAuditEvent): MigrationBindings => ({
+  model: modelName,
+  migrationId,
+  epoch,
+});
 
 /** One that is made here is closed with the store. */
 function openBus({ bus: given }: CheckedOptions, clock: Clock, logger: Logger, meters: MigrationMeters) {

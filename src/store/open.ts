@@ -69,6 +69,11 @@ async function run(core: StoreCore, database: KeyValueDatabase): Promise<void> {
   const migrationFor = ({ model, plan, stored }: Survey): ModelMigration => ({
     migrationId: migrationIdOf(plan) ?? model.name,
     runtime,
+    logger: runtime.loggerFor({
+      model: model.name,
+      migrationId: migrationIdOf(plan) ?? model.name,
+      epoch: 0,
+    }),
     configured: model,
     model,
     forms: createStoredForms(model.keys),

@@ -6,9 +6,7 @@ import { backfill } from '../../src/migration/backfill-spec.ts';
 import { integerOf } from '../../src/migration/counters.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
 import type { Logger } from '../../src/telemetry/logger.ts';
-import { createSilentLogger } from '../../src/telemetry/logger.ts';
 import { createInlinePool } from '../rig/inline-pool.ts';
-import { overriding } from '../rig/overriding.ts';
 import { openTestDatabase } from '../rig/test-place.ts';
 import { crateModelId, keysAt, testimonyAt } from './cluster-place.ts';
 import type { Answer, ClusterCommand, ClusterOrder, ClusterReport } from './cluster-processes.ts';
@@ -29,13 +27,23 @@ const fail = (error: unknown) =>
     message: error instanceof Error ? (error.stack ?? error.message) : String(error),
   });
 
-const logger: Logger = overriding(createSilentLogger() as Logger, {
-  error: (...said: readonly unknown[]) => {
+const ignore = () => undefined;
+const complain = (...said: readonly unknown[]) => {
+  const [first] = said;
+  const cause = typeof first === 'object' && first !== null && 'err' in first ? String(first.err) : '';
+  void report({ type: 'failed', message: `${String(said.at(-1))}: ${cause}` });
+};
+const logger: Logger = {
+  debug: ignore,
+  info: ignore,
+  // Whoever is frozen, or killed, loses its lease; nothing else is to go wrong.
+  warn: (...said: readonly unknown[]) => {
     const [first] = said;
-    const cause = typeof first === 'object' && first !== null && 'err' in first ? String(first.err) : '';
-    void report({ type: 'failed', message: `${String(said.at(-1))}: ${cause}` });
+    if (typeof first !== 'object' || first === null || !('code' in first)) return;
+    if ('epoch' in first && first.code !== 'LEASE_LOST') complain(...said);
   },
-});
+  error: complain,
+};
 
 /** Commits that move records pass it, or stand still. */
 class Brake {

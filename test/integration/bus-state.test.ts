@@ -15,7 +15,11 @@ const open = (bus: MessageBus, storeName: string, registry: Registry) =>
 
 /** Of which the test says how it is. */
 function toldBus() {
-  const told: { state: BusState; dropped: number } = { state: { type: 'connected', sinceMs: 1 }, dropped: 0 };
+  const told: { state: BusState; dropped: number; failures: number } = {
+    state: { type: 'connected', sinceMs: 1 },
+    dropped: 0,
+    failures: 1,
+  };
   const bus: MessageBus = {
     publish: () => undefined,
     subscribe: () => ({ unsubscribe: () => undefined }),
@@ -24,7 +28,7 @@ function toldBus() {
       return told.state;
     },
     get counts() {
-      return { dropped: told.dropped, failures: 2 };
+      return { dropped: told.dropped, failures: told.failures };
     },
   };
   return { bus, told };
@@ -44,6 +48,7 @@ it('the state of the bus shows in status and metrics, of each store by itself', 
   const lastError = { code: 'PERMISSIONS_VIOLATION', message: 'the client may not publish', atMs: 2 };
   here.told.state = { type: 'reconnecting', sinceMs: 3, lastError };
   here.told.dropped = 5;
+  here.told.failures = 3;
   expect((await store.migrationStatus(1)).bus).toEqual({ type: 'reconnecting', sinceMs: 3, lastError });
   expect((await other.migrationStatus(1)).bus?.type).toBe('connected');
   expect(await shown(registry)).toEqual([
@@ -52,15 +57,23 @@ it('the state of the bus shows in status and metrics, of each store by itself', 
     'godwit_bus_dropped_messages_total{store="here"} 5',
     'godwit_bus_dropped_messages_total{store="there"} 0',
     'godwit_bus_failures_total{store="here"} 2',
-    'godwit_bus_failures_total{store="there"} 2',
+    'godwit_bus_failures_total{store="there"} 0',
   ]);
 
   await store.close();
   expect(await shown(registry)).toEqual([
     'godwit_bus_connected{store="there"} 1',
+    'godwit_bus_dropped_messages_total{store="here"} 5',
     'godwit_bus_dropped_messages_total{store="there"} 0',
-    'godwit_bus_failures_total{store="there"} 2',
+    'godwit_bus_failures_total{store="here"} 2',
+    'godwit_bus_failures_total{store="there"} 0',
   ]);
+
+  // The bus of the application goes on counting, and counts nothing of it twice.
+  here.told.dropped = 7;
+  await open(here.bus, 'here', registry);
+  here.told.dropped = 8;
+  expect(await shown(registry)).toContain('godwit_bus_dropped_messages_total{store="here"} 6');
 });
 
 it('a bus that does not tell its state is null in the status, and taken for connected', async () => {

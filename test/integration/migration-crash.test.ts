@@ -1,5 +1,5 @@
 import { Registry } from 'prom-client';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { AnyActorRef, InspectionEvent } from 'xstate';
 import { KeyValueError } from '../../src/kv/kv.ts';
 import { backfill } from '../../src/migration/backfill-spec.ts';
@@ -9,7 +9,7 @@ import type { Clock } from '../../src/ports/clock.ts';
 import { systemClock } from '../../src/ports/clock.ts';
 import { systemRandom } from '../../src/ports/random.ts';
 import type { StoreOptions } from '../../src/store/options.ts';
-import { createSilentLogger } from '../../src/telemetry/logger.ts';
+import { createLog } from '../rig/log.ts';
 import type { World } from '../rig/operators.ts';
 import {
   codeOf,
@@ -42,14 +42,10 @@ afterEach(() => world.close());
 /** What is told of crashes: the lines of the log and the metric. */
 function createTelling() {
   const registry = new Registry();
-  const logger = createSilentLogger();
-  const error = vi.spyOn(logger, 'error');
+  const log = createLog();
   return {
-    options: { registry, logger, storeName: 'geo' } satisfies Partial<StoreOptions>,
-    lines: () =>
-      error.mock.calls
-        .map(([about, text]) => ({ ...(about as unknown as object), text }) as Record<string, unknown>)
-        .filter(({ crashes }) => crashes !== undefined),
+    options: { registry, logger: log.logger, storeName: 'geo' } satisfies Partial<StoreOptions>,
+    lines: () => log.lines('error').filter(({ crashes }) => crashes !== undefined),
     async restarts(model = 'Town') {
       const metric = await registry.getSingleMetric('godwit_migration_actor_restarts_total')?.get();
       return metric?.values.find(({ labels }) => labels['model'] === model)?.value ?? 0;

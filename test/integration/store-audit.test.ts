@@ -6,7 +6,6 @@ import { backfill } from '../../src/migration/backfill-spec.ts';
 import type { MigrationContext } from '../../src/migration/context.ts';
 import { MigrationOutcome } from '../../src/migration/outcome.ts';
 import { readRanges } from '../../src/migration/passes/ledger.ts';
-import { createSilentLogger } from '../../src/telemetry/logger.ts';
 import type { Barrier, World } from '../rig/operators.ts';
 import {
   codeOf,
@@ -24,6 +23,7 @@ import {
   waitUntil,
 } from '../rig/operators.ts';
 import { overriding, withTransactions } from '../rig/overriding.ts';
+import { createLog } from '../rig/log.ts';
 import { drawSubspace } from '../rig/test-database.ts';
 import { createVirtualClock } from '../rig/virtual-clock.ts';
 
@@ -94,28 +94,25 @@ describe('the default reporter', () => {
     await world.fill(1);
     const clock = createVirtualClock();
     const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
-    const lines: string[] = [];
-    const logger = createSilentLogger();
-    logger.info = ((line: string) => void lines.push(line)) as typeof logger.info;
+    const log = createLog();
+    const { logger } = log;
     await world.open({ ...moves, nodeId: 'here', logger, migrationAuditEventReporter: undefined }, { clock });
     expect(write).not.toHaveBeenCalled();
     write.mockRestore();
-    expect(lines).toEqual(linesAt(clock.wallMs()));
+    expect(log.lines('info').map(({ msg }) => msg)).toEqual(linesAt(clock.wallMs()));
   });
 
   it('quotes a message as JSON does', async () => {
     await world.fill(1);
-    const lines: string[] = [];
-    const logger = createSilentLogger();
-    logger.info = ((line: string) => void lines.push(line)) as typeof logger.info;
+    const log = createLog();
     const opening = world.open({
       dataModelsById: { 1: TownV2 },
-      logger,
+      logger: log.logger,
       migrationAuditEventReporter: undefined,
       migrationHandler: () => Promise.resolve(MigrationOutcome.Fatal('a "quoted"\nreason')),
     });
     expect(await codeOf(opening)).toBe('MIGRATION_FAILED');
-    expect(lines.find((line) => line.includes('type=Failed'))).toContain(
+    expect(log.lines('info').find(({ msg }) => msg.includes('type=Failed'))?.msg).toContain(
       String.raw`message="HANDLER_FAILED: a \"quoted\"\nreason"`,
     );
   });
@@ -372,8 +369,8 @@ describe('the registry option', () => {
       storeName: 'regions',
       subspace,
     });
-    await Promise.all([geo.close(), moved.close()]);
     const text = await registry.metrics();
+    await Promise.all([geo.close(), moved.close()]);
     expect(text).toContain(`godwit_migration_records_moved_total{store="geo",model="Town"} ${towns}\n`);
     expect(text).toContain(`godwit_migration_records_moved_total{store="regions",model="Region"} 1\n`);
     expect(text).toContain('godwit_migration_events_total{store="geo",model="Town",type="Completed"} 1\n');

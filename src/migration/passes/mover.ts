@@ -259,9 +259,14 @@ class RangeMover {
           });
         }
         const setAside = result.row.quarantined > row.quarantined;
+        const isBackfill = this.#pass.name === 'backfill';
         meters.chunkCommitted(this.#migration.model.name, {
-          records: result.row.moved - row.moved,
-          bytes: result.row.bytes - row.bytes,
+          pass: this.#pass.name,
+          records: chunk.records,
+          bytes: chunk.bytes,
+          recordsMoved: isBackfill ? result.row.moved - row.moved : 0,
+          bytesMoved: isBackfill ? result.row.bytes - row.bytes : 0,
+          quarantined: result.row.quarantined - row.quarantined,
           conflicts: result.conflicts,
           seconds: (clock.monotonicMs() - startedMs) / 1_000,
         });

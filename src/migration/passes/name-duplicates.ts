@@ -52,10 +52,7 @@ export async function withDuplicates(
     // A search that was cut off may not have come to what it was begun for.
     return notUnique(migration.model.name, [...pairs, ...met.filter((pair) => !isMet(pair))], isComplete);
   } catch (cause) {
-    migration.runtime.logger.warn(
-      { err: cause, model: migration.model.name },
-      'duplicates of unique values could not be listed',
-    );
+    held.logger.warn({ err: cause }, 'duplicates of unique values could not be listed');
     return error;
   }
 }

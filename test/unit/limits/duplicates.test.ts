@@ -30,16 +30,13 @@ afterEach(() => database.close());
 
 const migration = () =>
   ({
-    runtime: {
-      database,
-      clock,
-      logger: { warn: (_fields: object, message: string) => void warnings.push(message) },
-    },
+    runtime: { database, clock },
     model: { name: 'City', keys },
     stop: new AbortController().signal,
   }) as unknown as ModelMigration;
 const held = {
   lease: { lost: new AbortController().signal },
+  logger: { warn: (_fields: object, message: string) => void warnings.push(message) },
   state: { migrationId },
 } as unknown as HeldMigration;
 
