@@ -129,13 +129,7 @@ export function createCore(parts: CoreParts): StoreCore {
   const pool = (ownPool?.pool ?? options.pool) as TransformPool;
   const logger = options.logger ?? createSilentLogger();
   const loggerFor = createMigrationLoggers(logger);
-  const { registry, storeName } = options;
-  const meters =
-    registry === undefined
-      ? silentMeters
-      : createMigrationMeters({ registry, store: storeName, refresh: () => refreshMeters() });
-  const endStoreMeter =
-    registry && meterStore(registry, storeName, { version: release, engine: database.engine, pool });
+  const { meters, endStoreMeter } = createMeters(options, database, pool, () => refreshMeters());
   const { bus, isOwnBus } = openBus(options, clock, logger, meters);
   const closing = new AbortController();
   const stopping = new AbortController();
@@ -253,7 +247,7 @@ export function createCore(parts: CoreParts): StoreCore {
     await within(clock, timeoutMs, [core.node?.stop() ?? Promise.resolve(), ...sweeping]);
     await hub.close(timeoutMs);
     meters.close();
-    endStoreMeter?.();
+    endStoreMeter();
     core.link?.end();
     await ownPool?.release();
     if (isOwnBus) await bus.close();
@@ -295,6 +289,20 @@ export function createCore(parts: CoreParts): StoreCore {
     close: (timeoutMs) => (closed ??= end(timeoutMs)),
   };
   return core;
+}
+
+/** Nothing is kept where there is no registry. */
+function createMeters(
+  { registry, storeName: store }: CheckedOptions,
+  { engine }: KeyValueDatabase,
+  pool: TransformPool,
+  refresh: () => Promise<void>,
+): { readonly meters: MigrationMeters; readonly endStoreMeter: () => void } {
+  if (registry === undefined) return { meters: silentMeters, endStoreMeter: () => undefined };
+  return {
+    meters: createMigrationMeters({ registry, store, refresh }),
+    endStoreMeter: meterStore(registry, store, { version: release, engine, pool }),
+  };
 }
 
 const bindingsOf = ({ modelName, migrationId, epoch }: MigrationAuditEvent): MigrationBindings => ({

@@ -35,7 +35,7 @@ export const labelValues = {
     'Completed',
   ],
   kind: ['record', 'missing', 'unexpected'],
-  engine: ['memory', 'embedded', 'foundationdb'],
+  engine: ['memory', 'embedded', 'foundationdb', 'other'],
 } as const satisfies Partial<Record<MetricLabel, readonly string[]>>;
 
 const ofStore = ['store'] as const;

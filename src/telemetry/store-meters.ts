@@ -1,5 +1,5 @@
 import type { WorkerPool } from '../ports/pool.ts';
-import { metricDefinitions } from './metric-definitions.ts';
+import { labelValues, metricDefinitions } from './metric-definitions.ts';
 import type { Registry } from './registration.ts';
 import type { ScrapedMetric } from './scrape.ts';
 import { showWhenScraped } from './scrape.ts';
@@ -12,6 +12,9 @@ export interface StoreReading {
   readonly pool: Pick<WorkerPool, 'threads' | 'queued' | 'utilization'>;
 }
 
+/** An application may bring a database of its own. */
+const boundedEngine = (engine: string) => labelValues.engine.find((known) => known === engine) ?? 'other';
+
 /** A pool that does not tell has no value. */
 const known = (value: number | undefined) =>
   typeof value === 'number' ? ([[{}, value]] as const) : ([] as const);
@@ -19,7 +22,7 @@ const known = (value: number | undefined) =>
 const storeMetrics: readonly ScrapedMetric<StoreReading>[] = [
   {
     definition: metricDefinitions.storeInfo,
-    values: ({ version, engine }) => [[{ version, engine }, 1]],
+    values: ({ version, engine }) => [[{ version, engine: boundedEngine(engine) }, 1]],
   },
   { definition: metricDefinitions.poolThreads, values: ({ pool }) => known(pool.threads) },
   { definition: metricDefinitions.poolQueued, values: ({ pool }) => known(pool.queued) },
