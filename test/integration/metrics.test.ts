@@ -299,6 +299,8 @@ describe('the parser of this test', () => {
       '# HELP a b\n# TYPE a histogram\na_bucket{le="1"} 1\na_sum 1\na_count 1\n',
     ],
   ])('refuses %s', (_, text) => {
-    expect(() => parseScrape(text)).toThrow();
+    expect(() => parseScrape(text)).toThrow(
+      /no end|out of place|twice|no labels|no sample|out of order|add up/,
+    );
   });
 });
