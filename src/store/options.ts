@@ -146,7 +146,7 @@ export interface StoreOptions<Models extends AnyModels = AnyModels> {
   readonly bus?: MessageBus | string | undefined;
   /** What all subjects on the bus begin with: tokens of A-Z, a-z, 0-9, _ and -, parted by dots. Default `godwit`. */
   readonly subjectPrefix?: string | undefined;
-  /** A pino logger, or anything like it. Default: none. */
+  /** A pino logger, or anything like it; where it has `child`, lines about a migration go through one. Default: none. */
   readonly logger?: Logger | undefined;
   /** Where Prometheus metrics are registered. Default: none are kept. */
   readonly registry?: Registry | undefined;

@@ -9,6 +9,7 @@ import { ownershipMutations } from './mutations/ownership.ts';
 import { planMutations } from './mutations/plan.ts';
 import { publicationMutations } from './mutations/publication.ts';
 import { stateMutations } from './mutations/state.ts';
+import { telemetryMutations } from './mutations/telemetry.ts';
 import { verificationMutations } from './mutations/verification.ts';
 import type { Mutation } from './patch.ts';
 
@@ -29,4 +30,5 @@ export const mutations: readonly (Mutation & { readonly number: number })[] = [
   ].map((mutation, at) => ({ number: at + 1, ...mutation })),
   // Behind room for more of the others.
   ...planMutations.map((mutation, at) => ({ number: 180 + at, ...mutation })),
+  ...telemetryMutations,
 ];

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { repositoryTop } from '../../.scripts/architecture.ts';
@@ -10,7 +9,6 @@ import type { MigrationStatusState } from '../../src/migration/status.ts';
 import type { PassName } from '../../src/records/keys.ts';
 import type { MetricDefinition } from '../../src/telemetry/metric-definitions.ts';
 import { labelValues, metricDefinitions } from '../../src/telemetry/metric-definitions.ts';
-import { createMigrationMeters } from '../../src/telemetry/meters.ts';
 import { tableRows } from '../rig/readme.ts';
 
 const read = (path: string) => readFileSync(join(repositoryTop, 'docs/observability', path), 'utf8');
@@ -142,19 +140,6 @@ describe('the metrics', () => {
     for (const [label, values] of Object.entries(labelValues)) {
       expect(rows.get(label)).toBe(values.map((value) => `\`${value}\``).join(', '));
     }
-  });
-
-  it('have a code only if it is one of Godwit: whatever else a handler throws is one series', async () => {
-    const registry = new Registry();
-    const meters = createMigrationMeters({ registry, store: 'geo', refresh: () => Promise.resolve() });
-    for (const code of ['LEASE_LOST', 'ECONNRESET', 'E_17', 'toString', undefined]) {
-      meters.retryScheduled('City', code);
-    }
-    const { values = [] } = (await registry.getSingleMetric('godwit_migration_retries_total')?.get()) ?? {};
-    expect(values.map(({ labels, value }) => [labels['code'], value])).toEqual([
-      ['LEASE_LOST', 1],
-      ['other', 4],
-    ]);
   });
 });
 
