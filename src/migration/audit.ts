@@ -3,6 +3,7 @@ import { limits } from '../limits.ts';
 import type { ModelKeys } from '../records/keys.ts';
 import { keyAfter, rangeOf } from '../records/keys.ts';
 import { createRowFormat, isCount, isNullOr, isNumber, isOneOf, isString } from '../records/row.ts';
+import type { MigrationBindings } from '../telemetry/logger.ts';
 import { integer, integerOf } from './counters.ts';
 import type { MigrationPhase } from './state.ts';
 import { cutMessage } from './state.ts';
@@ -35,6 +36,13 @@ export interface MigrationAuditEvent {
   /** Of the lease under which it happened; 0 for what an operator asked for. */
   readonly epoch: number;
 }
+
+/** What lines about it are bound to. */
+export const migrationOf = ({ modelName, migrationId, epoch }: MigrationAuditEvent): MigrationBindings => ({
+  model: modelName,
+  migrationId,
+  epoch,
+});
 
 const auditFormat = createRowFormat<MigrationAuditEvent>('audit event', {
   timestampMs: isNumber,

@@ -2,10 +2,10 @@ import type { Transaction } from '../kv/kv.ts';
 import { limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
-import type { Logger } from '../telemetry/logger.ts';
+import type { Logger, MigrationLoggers } from '../telemetry/logger.ts';
 import type { MigrationMeters, ModelReading } from '../telemetry/meters.ts';
 import type { MigrationAuditEvent, MigrationAuditEventReporter } from './audit.ts';
-import { auditPosition, persistAuditEvent } from './audit.ts';
+import { auditPosition, migrationOf, persistAuditEvent } from './audit.ts';
 import type { MigrationMetrics } from './counters.ts';
 import type { MigrationStatus } from './status.ts';
 import { eitherOf } from './watch.ts';
@@ -77,6 +77,7 @@ export interface MigrationEventHubOptions {
   readonly persisted: boolean;
   readonly reporter: MigrationAuditEventReporter;
   readonly logger: Logger;
+  readonly loggerFor: MigrationLoggers;
   readonly meters: MigrationMeters;
   readonly readModel: (model: ConfiguredModel) => Promise<ReadModel>;
   readonly trim: (model: ConfiguredModel) => Promise<void>;
@@ -100,7 +101,7 @@ const defaultCloseMs = 10_000;
 const statusIntervalMs = limits.migration.statusEventMs.value;
 
 export function createMigrationEventHub(options: MigrationEventHubOptions): MigrationEventHub {
-  const { clock, persisted, reporter, logger } = options;
+  const { clock, persisted, reporter, logger, loggerFor } = options;
   const receivers = new Map<(event: MigrationEvent) => void, (() => void) | undefined>();
   let isOver = false;
   /** Models whose status is to be read, each with the timer or the reading under way. */
@@ -114,10 +115,15 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
   let failures = 0;
   let closed = false;
 
-  const swallow = (what: string, error: unknown) => {
+  const swallow = (
+    what: string,
+    error: unknown,
+    about: { readonly logger?: Logger; readonly model?: string },
+  ) => {
     failures += 1;
     options.meters.swallowed();
-    logger.warn({ err: error }, what);
+    const { logger: own = logger, model } = about;
+    own.warn(model === undefined ? { err: error } : { err: error, model }, what);
   };
 
   const emit = (draft: Draft<MigrationEvent>) => {
@@ -127,7 +133,7 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
       try {
         receive(event);
       } catch (error) {
-        swallow('a subscriber to migration events threw', error);
+        swallow('a subscriber to migration events threw', error, {});
       }
     }
   };
@@ -145,7 +151,7 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
       emit({ type: 'status', modelId: model.id, epoch, version, status });
       emit({ type: 'metrics', modelId: model.id, epoch, version, metrics });
     } catch (error) {
-      swallow('the status of a model could not be read', error);
+      swallow('the status of a model could not be read', error, { model: model.name });
     }
   };
 
@@ -153,7 +159,7 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
     try {
       options.meters.progressed(model.name, readingOf(await options.readModel(model)));
     } catch (error) {
-      if (!closed) swallow('the status of a model could not be read', error);
+      if (!closed) swallow('the status of a model could not be read', error, { model: model.name });
     }
   };
 
@@ -182,7 +188,8 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
 
   return {
     persist(tx, { keys }, events) {
-      if (events.length === 0) return;
+      const [first] = events;
+      if (first === undefined) return;
       const stamp = tx.getVersionstamp();
       for (const [ordinal, event] of events.entries()) {
         positions.set(
@@ -198,7 +205,7 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
       try {
         events.forEach((event, ordinal) => persistAuditEvent(tx, keys, event, ordinal));
       } catch (error) {
-        swallow('an audit event could not be persisted', error);
+        swallow('an audit event could not be persisted', error, { logger: loggerFor(migrationOf(first)) });
       }
     },
     committed(model, events) {
@@ -207,7 +214,7 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
         try {
           reporter(event);
         } catch (error) {
-          swallow('migrationAuditEventReporter threw', error);
+          swallow('migrationAuditEventReporter threw', error, { logger: loggerFor(migrationOf(event)) });
         }
         const tell = async () => {
           const position = (await positions.get(event)) ?? null;
@@ -218,7 +225,11 @@ export function createMigrationEventHub(options: MigrationEventHubOptions): Migr
       }
       if (persisted && events.length > 0) {
         track(
-          options.trim(model).catch((error: unknown) => swallow('the audit log could not be trimmed', error)),
+          options
+            .trim(model)
+            .catch((error: unknown) =>
+              swallow('the audit log could not be trimmed', error, { model: model.name }),
+            ),
         );
       }
       this.changed(model);

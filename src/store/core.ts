@@ -7,8 +7,7 @@ import type { ConnectedHints } from '../cluster/work-hints.ts';
 import { createWorkHints } from '../cluster/work-hints.ts';
 import { ModelException, RequestException } from '../errors.ts';
 import type { KeyValueDatabase } from '../kv/kv.ts';
-import type { MigrationAuditEvent } from '../migration/audit.ts';
-import { auditLine, trimAuditEvents } from '../migration/audit.ts';
+import { auditLine, migrationOf, trimAuditEvents } from '../migration/audit.ts';
 import type { Backfill } from '../migration/backfill-spec.ts';
 import { readMetrics } from '../migration/counters.ts';
 import type { MigrationEventHub } from '../migration/events.ts';
@@ -35,7 +34,7 @@ import type { Random } from '../ports/random.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { StoreKeys } from '../records/keys.ts';
 import { sweepGarbage } from '../records/garbage.ts';
-import type { Logger, MigrationBindings } from '../telemetry/logger.ts';
+import type { Logger } from '../telemetry/logger.ts';
 import { createMigrationLoggers, createSilentLogger } from '../telemetry/logger.ts';
 import type { MigrationMeters } from '../telemetry/meters.ts';
 import { createMigrationMeters, silentMeters } from '../telemetry/meters.ts';
@@ -148,9 +147,10 @@ export function createCore(parts: CoreParts): StoreCore {
       options.migrationAuditEventReporter ??
       ((event) => {
         if (options.logger === undefined) globalThis.process.stdout.write(`${auditLine(event)}\n`);
-        else loggerFor(bindingsOf(event)).info(auditLine(event));
+        else loggerFor(migrationOf(event)).info(auditLine(event));
       }),
     logger,
+    loggerFor,
     meters,
     readModel: ({ id, keys: own }) =>
       database.transact(async (tx) => ({
@@ -304,12 +304,6 @@ function createMeters(
     endStoreMeter: meterStore(registry, store, { version: release, engine, pool }),
   };
 }
-
-const bindingsOf = ({ modelName, migrationId, epoch }: MigrationAuditEvent): MigrationBindings => ({
-  model: modelName,
-  migrationId,
-  epoch,
-});
 
 /** One that is made here is closed with the store. */
 function openBus({ bus: given }: CheckedOptions, clock: Clock, logger: Logger, meters: MigrationMeters) {

@@ -186,6 +186,7 @@ describe('the status events of a model', () => {
       persisted: false,
       reporter: () => undefined,
       logger: createSilentLogger(),
+      loggerFor: createSilentLogger,
       meters: silentMeters,
       readModel: () => Promise.reject(new Error('is only counted')),
       trim: () => Promise.resolve(),

@@ -334,10 +334,22 @@ describe('a run that fails', () => {
   });
 });
 
+it('an audit reporter that throws is a warning with the migration that it was told of', async () => {
+  await fill();
+  await open(PersonV2, { ...moves(), migrationAuditEventReporter: throwing });
+  const lines = log.lines();
+  expect(lines.length).toBeGreaterThan(5);
+  for (const line of lines) {
+    expect(line).toMatchObject({ level: 'warn', model: 'Person', epoch: 1, err: { type: 'TypeError' } });
+    expect(line['migrationId']).toBe(lines[0]?.['migrationId']);
+  }
+});
+
 it('a bus without a connection tells no credentials', async () => {
   const user = 'PLANTED-USER';
   const pass = 'PLANTED-PASSWORD';
-  const bus = natsBus({ servers: ['127.0.0.1:1'], user, pass, logger: log.logger });
+  const servers = [`nats://${user}:${pass}@127.0.0.1:1`];
+  const bus = natsBus({ servers, user, pass, logger: log.logger });
   await open(PersonV2, { bus });
   await waitUntil('it has failed', () => bus.counts.failures > 0);
   await bus.close();

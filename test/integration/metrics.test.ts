@@ -236,6 +236,23 @@ it('verification findings, records set aside and interruptions are counted', asy
   expect(valueIn(scraped, 'godwit_migration_lease_losses_total', labels)).toBe(0);
 });
 
+it('a phase takes from its first start to its end, also where an operator resumed it between', async () => {
+  await world.fill(1);
+  const clock = createVirtualClock();
+  const migrationExpandHandler = answers(MigrationOutcome.Fatal('not yet'));
+  const opening = world.open({ ...moves(), ...background, migrationExpandHandler }, { clock });
+  await clock.advanceAsync(0);
+  const store = await opening;
+  await waitUntil('it has failed', async () => (await store.migrationStatus(1)).state === 'Failed');
+  clock.stepWall(60_000);
+  await store.resumeMigration(1);
+  await store.awaitMigration(1);
+  const took = (phase: string) => ({ ...town, phase });
+  const scraped = await scrape();
+  expect(valueIn(scraped, 'godwit_migration_phase_duration_seconds_sum', took('Expand'))).toBe(60);
+  expect(valueIn(scraped, 'godwit_migration_phase_duration_seconds_sum', took('Verify'))).toBe(0);
+});
+
 it('a lease that is taken away is counted by whoever lost it', async () => {
   await world.fill(5);
   barrier.shut();

@@ -98,6 +98,18 @@ const transform = async (pool: Pool, setup: TransformSetup, records: ArrayBuffer
 };
 const toNumber = 'return { ...city, latitude: Number(city.lat) };';
 
+it('a pool tells how many tasks wait, and how much of it is busy', async () => {
+  const pool = openPool({ maxThreads: 2 });
+  expect([pool.queued, pool.utilization]).toEqual([0, 0]);
+  const setup = setupOf(transformModule('busy.mjs', toNumber));
+  const one = transform(pool, setup, chunkOf(1));
+  expect([pool.queued, pool.utilization]).toEqual([0, 0.5]);
+  const others = [1, 2, 3].map((count) => transform(pool, setup, chunkOf(count)));
+  expect([pool.queued, pool.utilization]).toEqual([2, 1]);
+  await Promise.all([one, ...others]);
+  expect([pool.queued, pool.utilization]).toEqual([0, 0]);
+});
+
 describe('a worker thread', () => {
   it('transforms a chunk by a TypeScript module as the main thread would', async () => {
     const pool = openPool();

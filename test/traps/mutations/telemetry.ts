@@ -130,4 +130,19 @@ export const telemetryMutations: readonly (Mutation & { readonly number: number 
       },
     ],
   },
+  {
+    number: 179,
+    mutation: 'a phase counts from when an operator resumed it',
+    killer: by(
+      metrics,
+      'a phase takes from its first start to its end, also where an operator resumed it between',
+    ),
+    replacements: [
+      {
+        file: 'src/migration/step-transitions.ts',
+        find: 'const isFirst = state.phase !== phase || state.phaseStartedMs.length === 0;',
+        replace: 'const isFirst = isNew;',
+      },
+    ],
+  },
 ];
