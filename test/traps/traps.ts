@@ -429,7 +429,7 @@ export const traps: readonly Trap[] = [
     replacements: [
       {
         file: 'src/migration/events.ts',
-        find: "          swallow('migrationAuditEventReporter threw', error);",
+        find: "          swallow('migrationAuditEventReporter threw', error, { logger: loggerFor(migrationOf(event)) });",
         replace: '          throw error;',
       },
     ],
