@@ -1,7 +1,8 @@
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { Piscina } from 'piscina';
+import type * as PiscinaModule from 'piscina';
+import type { Piscina } from 'piscina';
 import { limits } from '../limits.ts';
 
 /**
@@ -68,6 +69,10 @@ const defaultTaskTimeoutMs = 60_000;
 const idleTimeoutMs = 10_000;
 /** What `close` grants to tasks that are running: the hard limit of a chunk (4 s) and some. */
 const closeTimeoutMs = 5_000;
+const require = createRequire(import.meta.url);
+/** Loaded with the first task: many processes never have one. */
+const threads = () => require('piscina') as typeof PiscinaModule;
+
 /** Tasks that wait for a thread. */
 const maxWaitingTasks = limits.pool.waitingTasks.value;
 
@@ -188,7 +193,7 @@ class PiscinaPool<Task, Answer> implements WorkerPool<Task, Answer> {
   }
 
   #start(): Piscina {
-    const piscina = new Piscina({
+    const piscina = new (threads().Piscina)({
       ...workerFile(),
       minThreads: 0,
       maxThreads: this.#maxThreads,
@@ -237,7 +242,7 @@ function workerFile(): { filename: string; execArgv?: string[] } {
   const filename = fileURLToPath(file);
   if (!fromSource) return { filename };
   // `--import tsx` registers on the main thread alone (Node 20), which may run under another loader: vitest's, say.
-  const tsx = createRequire(import.meta.url).resolve('tsx/package.json');
+  const tsx = require.resolve('tsx/package.json');
   const loader = new URL('dist/esm/api/index.mjs', pathToFileURL(tsx)).href;
   const register = `import { register } from ${JSON.stringify(loader)}; register();`;
   return { filename, execArgv: ['--import', `data:text/javascript,${encodeURIComponent(register)}`] };
