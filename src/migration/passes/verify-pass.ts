@@ -223,7 +223,7 @@ function indexOf(keys: ModelKeys, { indexes }: MigrationState, key: Buffer): num
 }
 
 /** Drawn by the key, so that a repeated chunk draws the same. */
-function isDrawn(key: Buffer, ratio: number, seed: number): boolean {
+export function isDrawn(key: Buffer, ratio: number, seed: number): boolean {
   if (ratio >= 1) return true;
   let hash = Math.imul(0x811c9dc5 ^ (seed % 0x1_0000_0000), 0x01000193);
   for (const byte of key) hash = Math.imul(hash ^ byte, 0x01000193);
