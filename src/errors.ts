@@ -260,6 +260,11 @@ export const errorCodes = {
     'The database address is none that this store understands.',
     "Use 'embedded:<dir>', 'memory:', 'fdb:', 'fdb:<cluster file>', or an opened database.",
   ),
+  STORE_MISSING: storage(
+    false,
+    'There is no store at this place of the database, and whoever only looks makes none.',
+    'Correct database and subspace; the first program that opens the store makes it.',
+  ),
   DRIVER_MISSING: storage(
     false,
     "The package 'foundationdb' is not installed.",

@@ -13,6 +13,8 @@ export interface OpenDatabaseOptions {
   readonly clock?: Clock | undefined;
   /** Default: the system's. */
   readonly random?: Random | undefined;
+  /** Whether an embedded directory is made where there is none; else STORE_MISSING is thrown. Default true. */
+  readonly create?: boolean | undefined;
 }
 
 const understood =
@@ -27,10 +29,10 @@ const understood =
  */
 export async function openDatabase(
   address: string | KeyValueDatabase | FoundationDBDatabase,
-  { clock = systemClock, random = systemRandom }: OpenDatabaseOptions = {},
+  { clock = systemClock, random = systemRandom, create = true }: OpenDatabaseOptions = {},
 ): Promise<KeyValueDatabase> {
   if (isHostDatabase(address)) return openHostDatabase(address, clock);
-  if (!isKeyValueDatabase(address)) return openAddress(address, { clock, random });
+  if (!isKeyValueDatabase(address)) return openAddress(address, { clock, random, create });
   return {
     engine: address.engine,
     createTransaction: (options) => address.createTransaction(options),
@@ -59,7 +61,7 @@ const directoryOf = (address: string): string | undefined => /^embedded:(.+)$/su
 
 async function openAddress(
   address: unknown,
-  options: { readonly clock: Clock; readonly random: Random },
+  options: { readonly clock: Clock; readonly random: Random; readonly create: boolean },
 ): Promise<KeyValueDatabase> {
   if (address === 'memory:') return openMemoryDatabase(options);
   const cluster = typeof address === 'string' ? /^fdb:(.*)$/su.exec(address)?.[1] : undefined;

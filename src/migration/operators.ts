@@ -16,7 +16,7 @@ import type { ModelPlan } from './plan.ts';
 import { planModel, readStoredModel } from './plan.ts';
 import type { StatusReader } from './read-status.ts';
 import { migrationIdOf, readStatusIn } from './read-status.ts';
-import type { MigrationRuntime } from './runtime.ts';
+import type { OperatorRuntime } from './runtime.ts';
 import type { MigrationState } from './state.ts';
 import { adoptsTransform, createState, isHalted, noTarget, readState, writeState } from './state.ts';
 import type { MigrationStatus } from './status.ts';
@@ -46,7 +46,7 @@ export type OperatorAnswer =
  * @throws RequestException REQUEST_ID_REUSED
  */
 export function pauseMigration(
-  runtime: MigrationRuntime,
+  runtime: OperatorRuntime,
   model: ConfiguredModel,
   call: OperatorCall,
 ): Promise<MigrationStatus> {
@@ -54,7 +54,7 @@ export function pauseMigration(
 }
 
 export function cancelMigration(
-  runtime: MigrationRuntime,
+  runtime: OperatorRuntime,
   model: ConfiguredModel,
   call: OperatorCall,
 ): Promise<MigrationStatus> {
@@ -63,7 +63,7 @@ export function cancelMigration(
 
 /** Lets a paused, canceled or failed migration go on, with its counters of attempts and retries at zero. */
 export function resumeMigration(
-  runtime: MigrationRuntime,
+  runtime: OperatorRuntime,
   model: ConfiguredModel,
   call: OperatorCall,
 ): Promise<MigrationStatus> {
@@ -71,7 +71,7 @@ export function resumeMigration(
 }
 
 async function operate(
-  runtime: MigrationRuntime,
+  runtime: OperatorRuntime,
   model: ConfiguredModel,
   call: OperatorCall,
   want: Intent['want'],
@@ -92,7 +92,7 @@ interface Operation {
 
 /** The same with a refusal as an answer. */
 export async function answerOperator(
-  runtime: MigrationRuntime,
+  runtime: OperatorRuntime,
   model: ConfiguredModel,
   want: Intent['want'],
   { by, reason, requestId, signal }: OperatorCall,
@@ -167,7 +167,7 @@ export async function answerOperator(
 
 /** As this process will see the model once the operator's word is written. */
 function untroubled(
-  { clock, migrations, busState, sessions }: MigrationRuntime,
+  { clock, migrations, busState, sessions }: OperatorRuntime,
   { id }: ConfiguredModel,
 ): StatusReader {
   const local = migrations.get(id);
@@ -176,7 +176,7 @@ function untroubled(
 }
 
 /** Whoever asks from now on is told how it goes on, not how it went before. */
-function forgetTrouble({ migrations }: MigrationRuntime, { id }: ConfiguredModel): void {
+function forgetTrouble({ migrations }: OperatorRuntime, { id }: ConfiguredModel): void {
   const local = migrations.get(id);
   if (local !== undefined) local.trouble = undefined;
 }
@@ -205,7 +205,7 @@ function isSettled(
 
 function resume(
   tx: Transaction,
-  runtime: MigrationRuntime,
+  runtime: OperatorRuntime,
   model: ConfiguredModel,
   { intent, state, failedHere }: Operation,
 ): readonly MigrationAuditEvent[] {
@@ -233,7 +233,7 @@ function resume(
 /** Where nobody is there to obey, the answer is written here; an owner writes its own. */
 async function acknowledge(
   tx: Transaction,
-  runtime: MigrationRuntime,
+  runtime: OperatorRuntime,
   model: ConfiguredModel,
   { intent, state: stored, hasOwner }: Operation,
   plan: ModelPlan,
@@ -264,7 +264,7 @@ function firstState(migrationId: string, plan: ModelPlan): MigrationState {
 
 function audited(
   tx: Transaction,
-  runtime: MigrationRuntime,
+  runtime: OperatorRuntime,
   model: ConfiguredModel,
   state: MigrationState,
   type: 'Paused' | 'Resumed' | 'Canceled',
@@ -284,7 +284,7 @@ function audited(
  * @throws MigrationException MIGRATION_NOT_PENDING
  */
 export async function resetMigration(
-  runtime: MigrationRuntime,
+  runtime: OperatorRuntime,
   model: ConfiguredModel,
   call: OperatorCall,
 ): Promise<MigrationStatus> {

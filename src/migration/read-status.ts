@@ -10,7 +10,7 @@ import type { LedgerTotals, RangeRow } from './passes/ledger.ts';
 import { readRanges, totalsOf } from './passes/ledger.ts';
 import type { ModelPlan } from './plan.ts';
 import { planModel, readStoredModel } from './plan.ts';
-import type { MigrationRuntime } from './runtime.ts';
+import type { MigrationRuntime, OperatorRuntime } from './runtime.ts';
 import type { MigrationError, MigrationState } from './state.ts';
 import { readState } from './state.ts';
 import type { Sessions } from './sessions.ts';
@@ -23,7 +23,7 @@ import type {
 } from './status.ts';
 
 /** A model's status from the database, with what only this process knows of why it waits. */
-export function readStatus(runtime: MigrationRuntime, model: ConfiguredModel): Promise<MigrationStatus> {
+export function readStatus(runtime: OperatorRuntime, model: ConfiguredModel): Promise<MigrationStatus> {
   return runtime.database.transact((tx) => readStatusIn(tx, runtime, model));
 }
 

@@ -3,7 +3,7 @@ import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { MigrationAuditEvent } from './audit.ts';
 import type { LeaseExplanation } from './lease.ts';
 import type { OperatorCall } from './operators.ts';
-import type { MigrationRuntime } from './runtime.ts';
+import type { OperatorRuntime } from './runtime.ts';
 import { auditEvent, recordInTransaction } from './transition.ts';
 
 /**
@@ -13,7 +13,7 @@ import { auditEvent, recordInTransaction } from './transition.ts';
  * @throws MigrationException LEASE_NOT_RELEASABLE
  */
 export async function releaseLease(
-  runtime: MigrationRuntime,
+  runtime: OperatorRuntime,
   model: ConfiguredModel,
   { by, reason }: OperatorCall,
 ): Promise<LeaseExplanation | undefined> {

@@ -61,6 +61,15 @@ export interface MigrationRuntime {
   createContextStore(scope: ContextScope): unknown;
 }
 
+/** What of it an operator's word needs: there may be no program behind it that could migrate. */
+export type OperatorRuntime = Pick<
+  MigrationRuntime,
+  'database' | 'clock' | 'random' | 'lease' | 'busState' | 'nodeId' | 'migrations'
+> & {
+  readonly events: Pick<MigrationEventHub, 'persist' | 'committed'>;
+  readonly sessions: Pick<Sessions, 'nodeIdOf'>;
+};
+
 /** Slows the movers of this process down. */
 export interface Throttle {
   /** Waits until `records` more may be moved. Resolves at once where there is no limit, and when aborted. */

@@ -1,6 +1,7 @@
 import type { Halt } from '../../machines/migration.ts';
 import { MigrationException } from '../errors.ts';
 import type { Transaction } from '../kv/kv.ts';
+import type { ConfiguredModel } from '../records/configured-model.ts';
 import { readFence, writeFence } from '../records/fence.ts';
 import { clearRanges, freeClaims } from './passes/ledger.ts';
 import type { MigrationAuditEvent, MigrationAuditEventType } from './audit.ts';
@@ -8,7 +9,7 @@ import type { CountedAdditions } from './counters.ts';
 import { count } from './counters.ts';
 import type { Intent } from './intent.ts';
 import { readIntent } from './intent.ts';
-import type { HeldMigration, ModelMigration } from './runtime.ts';
+import type { HeldMigration, ModelMigration, OperatorRuntime } from './runtime.ts';
 import type { MigrationError, MigrationState } from './state.ts';
 import { cutMessage, readState, writeState } from './state.ts';
 
@@ -16,6 +17,12 @@ import { cutMessage, readState, writeState } from './state.ts';
 export interface AuditDraft {
   readonly type: MigrationAuditEventType;
   readonly message?: string | null;
+}
+
+/** Whose doing it is, and about which model. */
+interface Audited {
+  readonly runtime: Pick<OperatorRuntime, 'clock' | 'nodeId' | 'events'>;
+  readonly model: ConfiguredModel;
 }
 
 /** What a transition writes besides the state. */
@@ -77,7 +84,7 @@ function meterPhase({ runtime, model }: ModelMigration, { phase, phaseStartedMs 
 /** Sets audit events and counters in a transaction; the hub hears of them after its commit. */
 export function recordInTransaction(
   tx: Transaction,
-  { runtime, model }: Pick<ModelMigration, 'runtime' | 'model'>,
+  { runtime, model }: Audited,
   events: readonly MigrationAuditEvent[],
   counts: CountedAdditions,
 ): void {
@@ -86,7 +93,7 @@ export function recordInTransaction(
 }
 
 export function auditEvent(
-  { runtime, model }: Pick<ModelMigration, 'runtime' | 'model'>,
+  { runtime, model }: Audited,
   state: Pick<MigrationState, 'migrationId' | 'phase' | 'attempt'>,
   epoch: number,
   { type, message = null }: AuditDraft,

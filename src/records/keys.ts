@@ -71,6 +71,8 @@ export interface StoreKeys {
   /** Everything of this store lies under it. */
   readonly prefix: Buffer;
   readonly store: Buffer;
+  /** What every model has lies under it, by the model's id. */
+  readonly models: Buffer;
   readonly sessions: Buffer;
   session(session: string): Buffer;
   model(modelId: number): ModelKeys;
@@ -86,6 +88,7 @@ export function createStoreKeys(subspace: Subspace): StoreKeys {
   return {
     prefix,
     store,
+    models: under(area.model),
     sessions: under(area.sessions),
     session: (session) => under(area.sessions, session),
     model(modelId) {

@@ -1,4 +1,3 @@
-import { limits } from '../limits.ts';
 import type { MigrationAuditEvent } from '../migration/audit.ts';
 import { readAuditEvents } from '../migration/audit.ts';
 import type { MigrationMetrics } from '../migration/counters.ts';
@@ -31,6 +30,7 @@ import { awaitMigration } from './await-migration.ts';
 import { createContextRequests } from './context-store.ts';
 import type { Ports, StoreCore } from './core.ts';
 import { streamEvents } from './event-stream.ts';
+import { checkLimit, listLimits } from './list-limits.ts';
 import type { RequestOptions } from './model-query.ts';
 import type { ModelStore } from './model-store.ts';
 import { closeTimeoutMs, openCore } from './open.ts';
@@ -66,9 +66,6 @@ export interface OperatorOptions {
   /** Who asks; kept with the intent and in the audit. Default: the node's id. */
   readonly by?: string | undefined;
 }
-
-/** `limit` of a list when none is given, and the largest one. */
-const listLimits = { default: 100, max: limits.store.listedEntries.value } as const;
 
 /**
  * Typed records on an ordered, transactional key-value store, and the migrations that bring them from the definitions
@@ -412,9 +409,4 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
     }
     return found;
   }
-}
-
-function checkLimit(limit: number): void {
-  if (Number.isSafeInteger(limit) && limit >= 1 && limit <= listLimits.max) return;
-  throw new ModelException('OPTION_INVALID', `limit must be an integer from 1 to ${listLimits.max}.`);
 }

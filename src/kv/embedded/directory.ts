@@ -31,6 +31,18 @@ const networkFileSystems: ReadonlyMap<number, string> = new Map([
 ]);
 
 /**
+ * Refuses what no store was ever opened in, and leaves it as it is.
+ *
+ * @throws StorageException STORE_MISSING, ENGINE_DIRECTORY_INVALID, STORAGE_FORMAT_NEWER
+ */
+export function requireDirectory(directory: string): void {
+  if (readMarker(directory)) return;
+  throw new StorageException('STORE_MISSING', `There is no database of this engine in '${directory}'.`, {
+    details: { directory },
+  });
+}
+
+/**
  * Makes sure that `directory` exists, can be written and is ours, and marks it as such if it is new.
  *
  * @throws StorageException ENGINE_DIRECTORY_INVALID, STORAGE_FORMAT_NEWER
@@ -100,7 +112,9 @@ function readMarker(directory: string): boolean {
   try {
     text = readFileSync(join(directory, markerName), 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    const { code = '' } = error as NodeJS.ErrnoException;
+    // The latter where the directory is a file.
+    if (code === 'ENOENT' || code === 'ENOTDIR') return false;
     throw invalidDirectory(directory, `has an unreadable ${markerName}`, error);
   }
   const format = formatOf(text);
