@@ -194,10 +194,10 @@ async function walkAll(
         mutations: 0,
       });
       const { lastKey } = chunk;
-      const isOver = chunk.atEnd || lastKey === undefined;
-      const share = isOver ? 1 : interpolate(begin, end, lastKey);
+      const share = chunk.atEnd || lastKey === undefined ? 1 : interpolate(begin, end, lastKey);
       onProgress?.((at + share) / slices.length, tally.checked);
-      if (isOver) break;
+      if (chunk.atEnd) break;
+      if (lastKey === undefined) throw new Error('a chunk of a verification came to none of its rows');
       from = isRecords ? behindRecord(lastKey) : keyAfter(lastKey);
     }
   }

@@ -45,8 +45,9 @@ export interface IndexAgreement {
 const rowsAtOnce = limits.migration.lookedUpRows.value;
 /** Of records that entries lead to, in one transaction. */
 const maxBytes = limits.migration.lookedUpBytes.value;
+const maxRecordBytes = limits.records.recordBytes.value;
 /** As many of the largest records as these are. */
-const firstRows = Math.floor(maxBytes / limits.records.recordBytes.value);
+const firstRows = Math.floor(maxBytes / maxRecordBytes);
 
 interface Followed {
   readonly entry: KeyValue;
@@ -143,7 +144,8 @@ export function createIndexAgreement(options: IndexAgreementOptions): IndexAgree
         const followed = await Promise.all(some.map((entry) => follow(tx, index, entry)));
         for (const { first } of followed) bytesLeft -= first?.length ?? 0;
         const end = followed.findIndex(({ first }) => {
-          const rest = first === undefined ? 0 : sizeUpTo(first) - first.length;
+          // One that is damaged may say that it is larger than any can be, and nobody would come past it.
+          const rest = first === undefined ? 0 : Math.min(sizeUpTo(first), maxRecordBytes) - first.length;
           if (rest > bytesLeft) return true;
           bytesLeft -= rest;
           return false;
