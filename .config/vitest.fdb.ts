@@ -23,6 +23,7 @@ export default defineConfig({
       'test/integration/fence-cache.test.ts',
       // Programs as their readers run them: they name a directory of their own.
       'test/integration/example-cities.test.ts',
+      'test/cluster/cli.test.ts',
       'test/cluster/example-cluster.test.ts',
       'test/integration/readme-examples.test.ts',
       // Threads, and servers of NATS; no database.

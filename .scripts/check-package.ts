@@ -98,6 +98,22 @@ async function runProgram(folder: string, main: string): Promise<Result> {
   return { ok: ok && output.includes(programSaysAtLast), output };
 }
 
+/** The command as npm has put it there, with a store that it makes itself. */
+async function runCommand(folder: string): Promise<Result> {
+  const godwit = join(folder, 'node_modules/.bin/godwit');
+  const place = ['--database', 'embedded:./data', '--subspace', 'check'];
+  const migrated = await run(godwit, ['migrate', '--models', './models.js', ...place], {
+    cwd: folder,
+    timeoutMs: programTimeoutMs,
+  });
+  const seen = await run(godwit, ['status', ...place, '--json'], {
+    cwd: folder,
+    timeoutMs: programTimeoutMs,
+  });
+  const output = `${migrated.output}${seen.output}`;
+  return { ok: migrated.ok && seen.ok && seen.output.includes('"state":"Idle"'), output };
+}
+
 /** Compiles and runs. Errors inside the declarations of other packages are theirs, not ours to mend. */
 async function runTypeScript(folder: string): Promise<Result> {
   const { output } = await run(bin('tsc'), ['-p', folder, '--pretty', 'false'], { cwd: folder });
@@ -131,6 +147,7 @@ try {
   await Promise.all([
     check('ESM JavaScript', () => runProgram(program('esm'), 'main.js')),
     check('CommonJS JavaScript', () => runProgram(program('commonjs'), 'main.js')),
+    check('the command', () => runCommand(program('cli'))),
   ]);
   await Promise.all([
     check('TypeScript, nodenext, strict', () => runTypeScript(program('typescript'))),

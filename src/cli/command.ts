@@ -40,7 +40,9 @@ export function defineCommand<Flags extends CommonFlags>(spec: CommandSpec<Flags
     const examples = spec.examples.map(([line, what]) => `  godwit ${line}\n      ${what}`).join('\n');
     command.addHelpText('after', `\nExamples:\n${examples}`);
     command.action(async () => {
-      const flags = command.opts<Flags>();
+      const sourceOf = (name: string) => command.getOptionValueSource(name);
+      const asksNodes = sourceOf('nats') === 'cli' && sourceOf('database') !== 'cli';
+      const flags = { ...command.opts<Flags>(), asksNodes };
       const out = createOutput(io, { json: flags.json === true, color: flags.color });
       settle(await spec.run({ io, out, flags, args: command.processedArgs as (string | undefined)[] }));
     });

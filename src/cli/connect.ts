@@ -11,12 +11,13 @@ import type { CallFlags, DatabaseFlags, PlaceFlags, TimeoutFlags } from './flags
 import type { Io } from './io.ts';
 
 /**
- * By the database where one is named, else through the nodes of a store.
+ * By the database where one is named, unless only the nodes are on the command line; else through the nodes of a store.
  *
  * @throws CommandFailure OPTION_INVALID; and what opening the database throws
  */
 async function connect(io: Io, flags: PlaceFlags & TimeoutFlags): Promise<Console> {
-  if (flags.database !== undefined) return createDatabaseConsole(await openDatabaseOf(io, flags), io.clock);
+  if (flags.database !== undefined && flags.asksNodes !== true)
+    return createDatabaseConsole(await openDatabaseOf(io, flags), io.clock);
   const { nats, store, prefix, databaseId, timeout: timeoutMs } = flags;
   if (nats === undefined) {
     throw usageFailure(

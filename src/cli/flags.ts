@@ -19,6 +19,8 @@ export interface PlaceFlags extends DatabaseFlags {
   readonly store?: string | undefined;
   readonly prefix?: string | undefined;
   readonly databaseId?: string | undefined;
+  /** The nodes were named on the command line, and the database in the environment alone. */
+  readonly asksNodes?: boolean | undefined;
 }
 
 /** Of what changes something. */
@@ -56,24 +58,29 @@ export function addDatabaseFlags(command: Command): Command {
     );
 }
 
+const busFlags = (): readonly Option[] => [
+  new Option('--nats <servers>', "'nats://host:port', several parted by commas: asks the nodes").env(
+    'GODWIT_NATS',
+  ),
+  new Option('--store <name>', 'storeName of the nodes, for --nats').env('GODWIT_STORE'),
+  new Option('--prefix <prefix>', 'subjectPrefix of the nodes, for --nats (default: godwit)').env(
+    'GODWIT_PREFIX',
+  ),
+  new Option('--database-id <id>', 'for --nats, where stores of several databases have the name').env(
+    'GODWIT_DATABASE_ID',
+  ),
+];
+
 export function addBusFlags(command: Command): Command {
-  return command
-    .addOption(
-      new Option('--nats <servers>', "'nats://host:port', several parted by commas: asks the nodes").env(
-        'GODWIT_NATS',
-      ),
-    )
-    .addOption(new Option('--store <name>', 'storeName of the nodes, for --nats').env('GODWIT_STORE'))
-    .addOption(
-      new Option('--prefix <prefix>', 'subjectPrefix of the nodes, for --nats (default: godwit)').env(
-        'GODWIT_PREFIX',
-      ),
-    )
-    .addOption(
-      new Option('--database-id <id>', 'for --nats, where stores of several databases have the name').env(
-        'GODWIT_DATABASE_ID',
-      ),
-    );
+  for (const flag of busFlags()) command.addOption(flag);
+  return command;
+}
+
+/** For what only the database tells: who passes the flags all the same is told so. */
+export function addDatabaseOnlyFlags(command: Command): Command {
+  addDatabaseFlags(command);
+  for (const flag of busFlags()) command.addOption(flag.hideHelp());
+  return command;
 }
 
 export function addCallFlags(command: Command): Command {
@@ -98,14 +105,14 @@ const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h
 export function parseDuration(text: string): number {
   const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? [];
   const ms = Number(number) * (unitMs[unit] ?? Number.NaN);
-  if (number !== '' && ms >= 1 && ms <= maxTimerMs) return ms;
+  if (number !== '' && ms >= 1 && ms <= longestTimerMs) return ms;
   throw new InvalidArgumentError(
     'It has to be a number with a unit: 500ms, 90s, 10m or 1h; 24 days at most.',
   );
 }
 
 /** The longest that a timer of Node.js waits. */
-const maxTimerMs = 2_147_483_647;
+const longestTimerMs = 2_147_483_647;
 
 /** Elements parted by slashes, integers as such; or a JSON array, for elements that have a slash or are digits. */
 export function parseSubspace(text: string): Subspace {

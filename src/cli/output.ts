@@ -13,7 +13,9 @@ export type Paint = (style: Style, text: string) => string;
 /** Only on a terminal, and where nobody has asked for none. */
 export function paintFor(sink: TextSink, env: Io['env'], wantsColor: boolean): Paint {
   const isColored = wantsColor && sink.isTTY === true && (env['NO_COLOR'] ?? '') === '';
-  return isColored ? (style, text) => styleText(style, text) : (_style, text) => text;
+  return isColored
+    ? (style, text) => styleText(style, text, { validateStream: false })
+    : (_style, text) => text;
 }
 
 export interface OutputOptions {

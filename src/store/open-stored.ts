@@ -188,7 +188,8 @@ export class StoredStore {
 
   /** @throws MigrationException MIGRATION_NOT_PENDING @throws ModelException MODEL_UNKNOWN */
   reset(modelId: number, call: OperatorCall): Promise<MigrationStatus> {
-    return this.#operate(resetMigration, modelId, call);
+    // What comes out is told by what is published: nothing leads to the target any more.
+    return this.#operate(resetMigration, modelId, call, ({ current }) => current);
   }
 
   /** Of the lease in the database; of one that an application brings itself nothing is known here. */
@@ -254,11 +255,13 @@ export class StoredStore {
     operation: (runtime: OperatorRuntime, model: ConfiguredModel, call: OperatorCall) => Promise<T>,
     modelId: number,
     call: OperatorCall,
+    definitionOf = definitionInForce,
   ): Promise<T> {
     const { model, keepsAudit } = await this.#transact(async (tx) => {
-      const { model: found } = await this.#findOne(tx, modelId);
+      const { model: found, stored } = await this.#findOne(tx, modelId);
       const kept = integerOf(await tx.get(found.keys.auditCount, { snapshot: true }));
-      return { model: found, keepsAudit: kept > 0 };
+      const meant = configure(modelId, definitionOf(stored), this.#keys, found.references);
+      return { model: meant, keepsAudit: kept > 0 };
     });
     // Whether events are kept is an option of the programs: where there are some, it was asked for. They trim them.
     const persist = (tx: Transaction, { keys }: ConfiguredModel, events: readonly MigrationAuditEvent[]) => {

@@ -5,14 +5,14 @@ import { withStored } from '../connect.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { findModel } from '../find-model.ts';
 import type { DatabaseFlags } from '../flags.ts';
-import { addDatabaseFlags, parseLimit } from '../flags.ts';
+import { addDatabaseOnlyFlags, parseLimit } from '../flags.ts';
 
 export const addAudit = defineCommand<DatabaseFlags & { readonly limit?: number | undefined }>({
   usage: 'audit <model>',
   summary: 'what happened to a model, oldest first, as far as the programs keep it',
   description: 'They do with persistMigrationAuditEvents: true.',
   addFlags: [
-    addDatabaseFlags,
+    addDatabaseOnlyFlags,
     (command) =>
       command.option(
         '--limit <n>',

@@ -6,14 +6,14 @@ import { callOf, withStored } from '../connect.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { findModel } from '../find-model.ts';
 import type { CallFlags, ConfirmFlags, DatabaseFlags } from '../flags.ts';
-import { addCallFlags, addDatabaseFlags, addYesFlag } from '../flags.ts';
+import { addCallFlags, addDatabaseOnlyFlags, addYesFlag } from '../flags.ts';
 import { formatCount, formatDuration, formatTable, plain } from '../format.ts';
 import { confirm } from '../output.ts';
 
 const addExplain = defineCommand<DatabaseFlags>({
   usage: 'explain <model>',
   summary: 'who holds the lease of a migration, or held it last',
-  addFlags: [addDatabaseFlags],
+  addFlags: [addDatabaseOnlyFlags],
   examples: [
     ['lease explain Town --database fdb: --subspace app', 'node, process, epoch, and its last heartbeat'],
   ],
@@ -32,7 +32,7 @@ const addRelease = defineCommand<DatabaseFlags & CallFlags & ConfirmFlags>({
   description:
     'Nothing that the holder does commits any more. Whoever comes first is the next owner, the same process perhaps: ' +
     'pause the migration to keep it from going on.',
-  addFlags: [addDatabaseFlags, addCallFlags, addYesFlag],
+  addFlags: [addDatabaseOnlyFlags, addCallFlags, addYesFlag],
   examples: [
     ['lease release Town --database fdb: --subspace app --reason "node-7 hangs"', 'asks before it does'],
   ],

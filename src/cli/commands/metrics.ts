@@ -4,13 +4,13 @@ import { withStored } from '../connect.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { findModel } from '../find-model.ts';
 import type { DatabaseFlags } from '../flags.ts';
-import { addDatabaseFlags } from '../flags.ts';
+import { addDatabaseOnlyFlags } from '../flags.ts';
 import { formatCount, formatTable, plain } from '../format.ts';
 
 export const addMetrics = defineCommand<DatabaseFlags>({
   usage: 'metrics [model]',
   summary: 'counters of migrations, cluster-wide and since ever: of all models, or one',
-  addFlags: [addDatabaseFlags],
+  addFlags: [addDatabaseOnlyFlags],
   examples: [
     ['metrics --database fdb: --subspace app', 'a column for each model'],
     ['metrics Town --database fdb: --subspace app --json', 'of one model, as JSON'],

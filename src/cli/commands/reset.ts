@@ -3,7 +3,7 @@ import { callOf, withStored } from '../connect.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { findModel } from '../find-model.ts';
 import type { CallFlags, ConfirmFlags, DatabaseFlags } from '../flags.ts';
-import { addCallFlags, addDatabaseFlags, addYesFlag } from '../flags.ts';
+import { addCallFlags, addDatabaseOnlyFlags, addYesFlag } from '../flags.ts';
 import { confirm } from '../output.ts';
 import { statusLine } from '../status-text.ts';
 
@@ -13,7 +13,7 @@ export const addReset = defineCommand<DatabaseFlags & CallFlags & ConfirmFlags>(
   description:
     'Where no record was written yet the model serves its stored definition again. Otherwise it stays closed, and the ' +
     'next migration starts on records of both definitions: its backfill has to accept them.',
-  addFlags: [addDatabaseFlags, addCallFlags, addYesFlag],
+  addFlags: [addDatabaseOnlyFlags, addCallFlags, addYesFlag],
   examples: [
     ['reset Town --database fdb: --subspace app', 'asks before it does'],
     ['reset Town --database embedded:./data --subspace app --yes', 'asks nothing'],

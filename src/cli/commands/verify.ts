@@ -5,7 +5,7 @@ import { endedBy, isAborted, withEnd } from '../end.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { findModel } from '../find-model.ts';
 import type { DatabaseFlags, TimeoutFlags } from '../flags.ts';
-import { addDatabaseFlags, addTimeoutFlag, parseRatio } from '../flags.ts';
+import { addDatabaseOnlyFlags, addTimeoutFlag, parseRatio } from '../flags.ts';
 import { formatCount, plain } from '../format.ts';
 import type { Paint } from '../output.ts';
 import { createMeterLine } from '../meter-line.ts';
@@ -19,7 +19,7 @@ export const addVerify = defineCommand<
     'It migrates nothing and writes nothing, and works while the models serve requests. A check of your own, which is ' +
     'part of a program, does not run. A model that is being migrated is refused: its migration verifies it.',
   addFlags: [
-    addDatabaseFlags,
+    addDatabaseOnlyFlags,
     (command) =>
       command.option(
         '--sample <ratio>',

@@ -1,4 +1,4 @@
-import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openEmbeddedDatabase } from '../../../src/kv/embedded/open.ts';
@@ -26,6 +26,25 @@ describe('opening a database', () => {
       });
       await database.close();
     }
+  });
+
+  it('makes nothing where that is not wished: a directory that is missing, empty or none of its own stays so', async () => {
+    const missing = join(directory.path, 'missing');
+    const empty = join(directory.path, 'empty');
+    const foreign = join(directory.path, 'foreign');
+    mkdirSync(empty);
+    mkdirSync(foreign);
+    writeFileSync(join(foreign, 'letter.txt'), 'dear all');
+    for (const path of [missing, empty, foreign, join(foreign, 'letter.txt', 'below')]) {
+      const opening = openDatabase(`embedded:${path}`, { create: false });
+      await expect(opening).rejects.toMatchObject({ code: 'STORE_MISSING' });
+    }
+    expect(existsSync(missing)).toBe(false);
+    expect([empty, foreign].map((path) => readdirSync(path))).toEqual([[], ['letter.txt']]);
+    const made = await openDatabase(`embedded:${missing}`);
+    await made.close();
+    const again = await openDatabase(`embedded:${missing}`, { create: false });
+    await again.close();
   });
 
   it('opens one directory twice in one process, each side seeing the commits of the other', async () => {
