@@ -14,7 +14,7 @@ import type { ChunkControl } from './passes/controller.ts';
 import { chunkLimits, initialChunkControl, nextChunkControl } from './passes/controller.ts';
 import type { FindingSample } from './passes/ledger.ts';
 import { addSamples, interpolate } from './passes/ledger.ts';
-import { isDrawn, sampleOf } from './passes/verify-pass.ts';
+import { isDrawn, sampleOf } from './passes/drawn.ts';
 import type { StoredModel } from './plan.ts';
 import { readStoredModel } from './plan.ts';
 import type { VerificationFinding } from './verification.ts';

@@ -1,6 +1,7 @@
 import { busMutations } from './mutations/bus.ts';
 import { claimMutations } from './mutations/claims.ts';
 import { chunkMutations } from './mutations/chunks.ts';
+import { commandMutations } from './mutations/command.ts';
 import { gateMutations } from './mutations/gate.ts';
 import { indexMutations } from './mutations/indexes.ts';
 import { nodeMutations } from './mutations/node.ts';
@@ -31,4 +32,5 @@ export const mutations: readonly (Mutation & { readonly number: number })[] = [
   // Behind room for more of the others.
   ...planMutations.map((mutation, at) => ({ number: 180 + at, ...mutation })),
   ...telemetryMutations,
+  ...commandMutations.map((mutation, at) => ({ number: 185 + at, ...mutation })),
 ];

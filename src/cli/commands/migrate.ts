@@ -11,7 +11,6 @@ import { addDatabaseFlags, addTimeoutFlag } from '../flags.ts';
 import type { Io } from '../io.ts';
 import { loadOptions } from '../load-options.ts';
 import { createProgressView } from '../progress-view.ts';
-import { runMigrations } from '../run-migrations.ts';
 import { statusTable } from '../status-text.ts';
 
 interface MigrateFlags extends DatabaseFlags, TimeoutFlags {
@@ -45,6 +44,8 @@ export const addMigrate = defineCommand<MigrateFlags>({
   run: ({ io, out, flags }) =>
     withEnd(io, flags.timeout, async (end) => {
       const options = await optionsOf(io, flags);
+      // The machines and the threads of a migration: the other commands start without them.
+      const { runMigrations } = await import('../run-migrations.ts');
       const view = createProgressView(io.stderr, out.paintNote);
       const statuses = await runMigrations({
         options,

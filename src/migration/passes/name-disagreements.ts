@@ -10,7 +10,8 @@ import type { PlannedIndex } from '../state.ts';
 import { chunkLimits } from './controller.ts';
 import type { FindingSample } from './ledger.ts';
 import { addSamples } from './ledger.ts';
-import { createAgreement, sampleOf } from './verify-pass.ts';
+import { sampleOf } from './drawn.ts';
+import { createAgreement } from './verify-pass.ts';
 
 /** What a search for the entries behind a disagreement of sums found. */
 export interface NamedDisagreements {

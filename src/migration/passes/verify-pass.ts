@@ -4,7 +4,7 @@ import type { KeyValue, Transaction } from '../../kv/kv.ts';
 import { packRecords } from '../../records/chunk-format.ts';
 import type { VerifyChunk, VerifyResult, VerifySetup } from '../../records/chunk-verify.ts';
 import { compileVerification } from '../../records/chunk-verify.ts';
-import type { Disagreement, LookedUp } from '../../records/index-agreement.ts';
+import type { LookedUp } from '../../records/index-agreement.ts';
 import { createIndexAgreement } from '../../records/index-agreement.ts';
 import type { KeyRange, ModelKeys } from '../../records/keys.ts';
 import { rangeOf } from '../../records/keys.ts';
@@ -15,7 +15,8 @@ import type { RecordCheck } from '../verification.ts';
 import { checkOf } from '../verification.ts';
 import { createChunkRunner } from './chunk-runner.ts';
 import { chunkLimits } from './controller.ts';
-import type { FindingSample, IndexSum } from './ledger.ts';
+import { isDrawn, sampleOf } from './drawn.ts';
+import type { IndexSum } from './ledger.ts';
 import type { ChunkAddition, Pass, PreparedChunk } from './mover.ts';
 import { nothingAdded } from './mover.ts';
 
@@ -209,10 +210,6 @@ function lookedUpSums(isRecords: boolean, { counts, found }: LookedUp): readonly
   }));
 }
 
-export function sampleOf({ kind, indexId, primaryKey, problem }: Disagreement): FindingSample {
-  return { kind, indexId, key: Buffer.from(primaryKey).toString('hex'), problem };
-}
-
 function indexOf(keys: ModelKeys, { indexes }: MigrationState, key: Buffer): number {
   const found = indexes.find(({ indexId }) => {
     const prefix = keys.index(indexId);
@@ -220,14 +217,4 @@ function indexOf(keys: ModelKeys, { indexes }: MigrationState, key: Buffer): num
   });
   if (found === undefined) throw new Error('a range lies in none of the indexes of the target');
   return found.indexId;
-}
-
-/** Drawn by the key, so that a repeated chunk draws the same. */
-export function isDrawn(key: Buffer, ratio: number, seed: number): boolean {
-  if (ratio >= 1) return true;
-  let hash = Math.imul(0x811c9dc5 ^ (seed % 0x1_0000_0000), 0x01000193);
-  for (const byte of key) hash = Math.imul(hash ^ byte, 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
-  hash = Math.imul(hash ^ (hash >>> 12), 0x297a2d39);
-  return (hash ^ (hash >>> 15)) >>> 0 < ratio * 0x1_0000_0000;
 }

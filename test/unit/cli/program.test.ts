@@ -1,10 +1,7 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { repositoryTop } from '../../../.scripts/architecture.ts';
 import { consequenceOf } from '../../../src/cli/commands/cancel.ts';
-import { exitCodeMeanings } from '../../../src/cli/exit-codes.ts';
 import { parseDuration, parseRatio, parseSubspace } from '../../../src/cli/flags.ts';
 import type { Io } from '../../../src/cli/io.ts';
 import { confirm } from '../../../src/cli/output.ts';
@@ -12,10 +9,7 @@ import { createProgram, run } from '../../../src/cli/program.ts';
 import { isLeftToOthers } from '../../../src/cli/run-migrations.ts';
 import { systemClock } from '../../../src/ports/clock.ts';
 import { release } from '../../../src/release.ts';
-import { tableRows } from '../../rig/readme.ts';
-import { commandsOf, flagRows } from './flag-rows.ts';
-
-const page = readFileSync(join(repositoryTop, 'docs/cli.md'), 'utf8');
+import { commandsOf } from './flag-rows.ts';
 
 function fakeIo({ isTTY = false, env = {} }: { isTTY?: boolean; env?: Io['env'] } = {}) {
   const written = { stdout: '', stderr: '' };
@@ -33,26 +27,6 @@ function fakeIo({ isTTY = false, env = {} }: { isTTY?: boolean; env?: Io['env'] 
 }
 
 const program = createProgram(fakeIo().io, () => undefined);
-
-describe('docs/cli.md', () => {
-  it('has every command, as its help says it', () => {
-    const own = commandsOf(program).map(({ name, command }) => [
-      `${name} ${command.usage().replace('[options]', '').trim()}`.trim(),
-      command.summary(),
-    ]);
-    expect(tableRows(page, 'command', 'what it does')).toEqual(own);
-  });
-
-  it('has every flag, with its variable and the commands that take it', () => {
-    const rows = tableRows(page, 'flag', 'variable', 'commands', 'meaning');
-    const inOrder = (all: readonly (readonly string[])[]) => all.map((row) => row.join(' ')).toSorted();
-    expect(inOrder(rows)).toEqual(inOrder(flagRows(program)));
-  });
-
-  it('has the exit codes, and so does the help', () => {
-    expect(tableRows(page, 'code', 'meaning')).toEqual(Object.entries(exitCodeMeanings));
-  });
-});
 
 describe('the command line', () => {
   it('has help with examples for every command, and exit codes in the whole one', async () => {
