@@ -13,6 +13,11 @@ export interface DatabaseFlags extends CommonFlags {
   readonly subspace?: Subspace | undefined;
 }
 
+/** Of what a program would do. */
+export interface ModelsFlags extends DatabaseFlags {
+  readonly models?: string | undefined;
+}
+
 /** By the database, or through the nodes of a store. */
 export interface PlaceFlags extends DatabaseFlags {
   readonly nats?: string | undefined;
@@ -56,6 +61,15 @@ export function addDatabaseFlags(command: Command): Command {
         .env('GODWIT_SUBSPACE')
         .argParser(parseSubspace),
     );
+}
+
+export function addModelsFlag(command: Command): Command {
+  return command.addOption(
+    new Option(
+      '--models <module>',
+      'its default export is an object of store options, or a function that answers one',
+    ).env('GODWIT_MODELS'),
+  );
 }
 
 const busFlags = (): readonly Option[] => [

@@ -1,20 +1,15 @@
 import { hostname } from 'node:os';
-import { Option } from 'commander';
 import type { MigrationStatus } from '../../migration/status.ts';
-import type { StoreOptions } from '../../store/options.ts';
 import { defineCommand } from '../command.ts';
 import { withEnd } from '../end.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { usageFailure } from '../failure.ts';
-import type { DatabaseFlags, TimeoutFlags } from '../flags.ts';
-import { addDatabaseFlags, addTimeoutFlag } from '../flags.ts';
-import type { Io } from '../io.ts';
-import { loadOptions } from '../load-options.ts';
+import type { ModelsFlags, TimeoutFlags } from '../flags.ts';
+import { addDatabaseFlags, addModelsFlag, addTimeoutFlag } from '../flags.ts';
+import { programOptions } from '../load-options.ts';
 import { createProgressView } from '../progress-view.ts';
 import { statusTable } from '../status-text.ts';
 
-interface MigrateFlags extends DatabaseFlags, TimeoutFlags {
-  readonly models?: string | undefined;
+interface MigrateFlags extends ModelsFlags, TimeoutFlags {
   readonly wait: boolean;
 }
 
@@ -26,13 +21,7 @@ export const addMigrate = defineCommand<MigrateFlags>({
     'others migrate, it waits and helps; what is paused it waits for. Ended early, by --timeout, ctrl-c or SIGTERM, it ' +
     'gives back what it holds, and nothing is lost.',
   addFlags: [
-    (command) =>
-      command.addOption(
-        new Option(
-          '--models <module>',
-          'its default export is an object of store options, or a function that answers one',
-        ).env('GODWIT_MODELS'),
-      ),
+    addModelsFlag,
     addDatabaseFlags,
     (command) => addTimeoutFlag(command, 'how long it may take (default: no limit)'),
     (command) => command.option('--no-wait', 'ends with 75 where all that is left has another owner'),
@@ -43,7 +32,13 @@ export const addMigrate = defineCommand<MigrateFlags>({
   ],
   run: ({ io, out, flags }) =>
     withEnd(io, flags.timeout, async (end) => {
-      const options = await optionsOf(io, flags);
+      const given = await programOptions(io, 'migrate', flags);
+      const options = {
+        ...given,
+        // Lines on stdout would stand between the results; the progress tells of them.
+        migrationAuditEventReporter: given.migrationAuditEventReporter ?? (() => undefined),
+        nodeId: given.nodeId ?? `godwit-migrate-${hostname()}-${process.pid}`,
+      };
       // The machines and the threads of a migration: the other commands start without them.
       const { runMigrations } = await import('../run-migrations.ts');
       const view = createProgressView(io.stderr, out.paintNote);
@@ -64,24 +59,4 @@ function sayThatItWaits(status: MigrationStatus): MigrationStatus {
   if (status.state !== 'Paused') return status;
   const paused = status.message === null ? 'paused' : `paused: ${status.message}`;
   return { ...status, message: `${paused}; waits for 'godwit resume ${status.modelName}'` };
-}
-
-async function optionsOf(
-  io: Io,
-  { models, database, subspace }: MigrateFlags,
-): Promise<StoreOptions & { readonly nodeId: string }> {
-  if (models === undefined) throw usageFailure('migrate needs --models (or GODWIT_MODELS).');
-  const parts = await loadOptions(models, io.cwd);
-  const place = { database: database ?? parts.database, subspace: subspace ?? parts.subspace };
-  if (place.database === undefined || place.subspace === undefined) {
-    throw usageFailure('migrate needs --database and --subspace, unless the module of --models has them.');
-  }
-  return {
-    // Audit events of this process would stand between the results; the progress tells of them.
-    migrationAuditEventReporter: () => undefined,
-    ...parts,
-    nodeId: parts.nodeId ?? `godwit-migrate-${hostname()}-${process.pid}`,
-    database: place.database,
-    subspace: place.subspace,
-  };
 }
