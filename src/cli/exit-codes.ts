@@ -28,7 +28,7 @@ export const exitCodeMeanings: Readonly<Record<ExitCode, string>> = {
   3: 'The migration failed.',
   4: 'The migration was canceled.',
   5: 'Not done within --timeout; nothing is lost.',
-  6: 'The verification has findings.',
+  6: 'A verification, or the sample of a plan, has findings.',
   7: 'Refused by the state of things: there is nothing to steer, for example.',
   8: 'This program cannot migrate this database.',
   9: 'No such model.',

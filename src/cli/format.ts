@@ -70,3 +70,11 @@ export function plain(text: string): string {
   // oxlint-disable-next-line no-control-regex -- those are meant
   return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
 }
+
+/** In the largest decimal unit of which there is one: `2.3 MB`. */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  const exponent = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
+  const count = bytes / 1_000 ** exponent;
+  return `${exponent > 0 && count < 10 ? count.toFixed(1) : formatCount(count)} ${units[exponent] ?? ''}`;
+}

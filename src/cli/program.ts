@@ -6,6 +6,7 @@ import { addCancel } from './commands/cancel.ts';
 import { addLease } from './commands/lease.ts';
 import { addMetrics } from './commands/metrics.ts';
 import { addMigrate } from './commands/migrate.ts';
+import { addPlan } from './commands/plan.ts';
 import { addPause } from './commands/pause.ts';
 import { addReset } from './commands/reset.ts';
 import { addResume } from './commands/resume.ts';
@@ -21,6 +22,7 @@ import { createOutput } from './output.ts';
 /** In the order of the help. */
 const commands: readonly AddCommand[] = [
   addMigrate,
+  addPlan,
   addStatus,
   addWatch,
   addPause,

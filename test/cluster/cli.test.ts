@@ -15,7 +15,7 @@ import type { BuiltCommand, Ended, How } from './command.ts';
 import { buildCommand } from './command.ts';
 
 /** Processes are started here: generous, for a machine that does something else too. */
-const timeoutMs = 60_000;
+const timeoutMs = 120_000;
 const subspace = ['app', 1] as const;
 
 /** util-linux's, which runs a command in a pseudo-terminal. */
@@ -248,6 +248,28 @@ describe('godwit migrate', () => {
 
   it('ends as its exit code says', { timeout: timeoutMs }, async () => {
     await Promise.all(['done', 'failing', 'unfit'].map((name) => fill(700, name)));
+    const plan = (name: string, how: How, args: readonly string[] = []) =>
+      command.godwit(['plan', ...at(name), '--models', './models.js', ...args], {
+        TOWNS: JSON.stringify(how),
+      });
+    const [planned, tried, hindered] = await Promise.all([
+      plan('done', {}, ['--json']),
+      plan('failing', { fails: true }, ['--sample', '20', '--show', 'lat']),
+      plan('unfit', { hasHandler: false }),
+    ]);
+    expect(planned).toMatchObject({
+      code: 0,
+      json: {
+        isNew: false,
+        problems: [],
+        models: [{ ...town, action: 'migrate', estimate: { records: 700 } }],
+      },
+    });
+    expect(tried.code).toBe(6);
+    expect(tried.stdout).toMatch(/\n {2}sample of 20 records to 2\.0: 20 failed/);
+    expect(tried.stdout).toMatch(/\n {6}before \{"lat":"-?\d+"\}\n {6}after {2}-\n/);
+    expect(hindered.code).toBe(8);
+    expect(hindered.stdout).toContain('problem Town: MIGRATION_HANDLER_MISSING: ');
     const [done, failed, unfit, missing, unplaced, invalid] = await Promise.all([
       migrate('done', {}, ['--json']),
       migrate('failing', { fails: true }, ['--json']),
