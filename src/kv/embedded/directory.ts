@@ -36,7 +36,7 @@ const networkFileSystems: ReadonlyMap<number, string> = new Map([
  * @throws StorageException STORE_MISSING, ENGINE_DIRECTORY_INVALID, STORAGE_FORMAT_NEWER
  */
 export function requireDirectory(directory: string): void {
-  if (readMarker(directory)) return;
+  if (isPrepared(directory)) return;
   throw new StorageException('STORE_MISSING', `There is no database of this engine in '${directory}'.`, {
     details: { directory },
   });
@@ -112,9 +112,7 @@ function readMarker(directory: string): boolean {
   try {
     text = readFileSync(join(directory, markerName), 'utf8');
   } catch (error) {
-    const { code = '' } = error as NodeJS.ErrnoException;
-    // The latter where the directory is a file.
-    if (code === 'ENOENT' || code === 'ENOTDIR') return false;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
     throw invalidDirectory(directory, `has an unreadable ${markerName}`, error);
   }
   const format = formatOf(text);

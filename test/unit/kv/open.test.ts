@@ -35,9 +35,14 @@ describe('opening a database', () => {
     mkdirSync(empty);
     mkdirSync(foreign);
     writeFileSync(join(foreign, 'letter.txt'), 'dear all');
-    for (const path of [missing, empty, foreign, join(foreign, 'letter.txt', 'below')]) {
+    for (const [path, code] of [
+      [missing, 'STORE_MISSING'],
+      [empty, 'STORE_MISSING'],
+      [foreign, 'ENGINE_DIRECTORY_INVALID'],
+      [join(foreign, 'letter.txt'), 'ENGINE_DIRECTORY_INVALID'],
+    ] as const) {
       const opening = openDatabase(`embedded:${path}`, { create: false });
-      await expect(opening).rejects.toMatchObject({ code: 'STORE_MISSING' });
+      await expect(opening).rejects.toMatchObject({ code });
     }
     expect(existsSync(missing)).toBe(false);
     expect([empty, foreign].map((path) => readdirSync(path))).toEqual([[], ['letter.txt']]);
