@@ -1,6 +1,6 @@
 import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { openDatabase } from '../../src/kv/open.ts';
 import type { MigrationStatus } from '../../src/migration/status.ts';
 import { createStoreKeys, rangeOf } from '../../src/records/keys.ts';
@@ -8,7 +8,7 @@ import type { StoredStore } from '../../src/store/open-stored.ts';
 import { openStored } from '../../src/store/open-stored.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
 import { natsServerBinary, startNatsServer } from '../rig/nats-server.ts';
-import { latitudeOf, townId, TownV1, waitUntil } from '../rig/operators.ts';
+import { latitudeOf, townId, TownV1 } from '../rig/operators.ts';
 import type { TemporaryDirectory } from '../rig/temporary-directory.ts';
 import { createTemporaryDirectory } from '../rig/temporary-directory.ts';
 import type { BuiltCommand, Ended, How } from './command.ts';
@@ -68,8 +68,8 @@ async function fill(towns: number, name?: string): Promise<void> {
 }
 
 /** Too slow to be done by itself while a test looks at it. */
-const slow: How = { rate: 150 };
-const manyTowns = 5_000;
+const slow: How = { rate: 100 };
+const manyTowns = 3_000;
 
 /** A program that migrates the towns, slowly, and is under way. */
 async function beginSlowly(options: Readonly<Record<string, unknown>> = {}) {
@@ -85,6 +85,16 @@ async function beginSlowly(options: Readonly<Record<string, unknown>> = {}) {
     await program.ended;
   };
   return { becomes, kill };
+}
+
+/** Looks less often than tests in one process do: the processor is for the processes here. */
+function waitUntil(sentence: string, condition: () => boolean | Promise<boolean>): Promise<void> {
+  return vi.waitFor(
+    async () => {
+      if (!(await condition())) throw new Error(`it never came about that ${sentence}`);
+    },
+    { timeout: 60_000, interval: 50 },
+  );
 }
 
 const town = { modelId: 1, modelName: 'Town' };
@@ -270,13 +280,10 @@ describe('godwit migrate', () => {
     expect(tried.stdout).toMatch(/\n {6}before \{"lat":"-?\d+"\}\n {6}after {2}-\n/);
     expect(hindered.code).toBe(8);
     expect(hindered.stdout).toContain('problem Town: MIGRATION_HANDLER_MISSING: ');
-    const [done, failed, unfit, missing, unplaced, invalid] = await Promise.all([
+    const [done, failed, unfit] = await Promise.all([
       migrate('done', {}, ['--json']),
       migrate('failing', { fails: true }, ['--json']),
       migrate('unfit', { hasHandler: false }),
-      command.godwit(['migrate', ...at(), '--models', './no-such-module.js']),
-      command.godwit(['migrate', '--models', './models.js']),
-      command.godwit(['migrate', ...at(), '--timeout', '90', '--json']),
     ]);
     expect(done).toMatchObject({ code: 0, json: [{ ...town, state: 'Idle', blocking: false }] });
     expect(done.stderr).toMatch(/^Town {2}Waiting .*\n(?:.*\n)*Town {2}Idle\n$/);
@@ -284,14 +291,7 @@ describe('godwit migrate', () => {
     expect(failed.stderr).toContain('godwit: MIGRATION_FAILED: ');
     expect([unfit.code, unfit.stdout]).toEqual([8, '']);
     expect(unfit.stderr).toContain('godwit: MIGRATION_HANDLER_MISSING: ');
-    expect([missing.code, unplaced.code, invalid.code]).toEqual([2, 2, 2]);
-    expect(missing.stderr).toContain('./no-such-module.js of --models cannot be loaded');
-    expect(codeOf(invalid)).toBe('OPTION_INVALID');
-    const [again, resumed] = await Promise.all([
-      migrate('done', {}),
-      command.godwit(['resume', 'Town', ...at('failing'), '--json']),
-    ]);
-    expect([again.code, lines(again)[1]]).toEqual([0, '1   Town   Idle   -      -     -     -    -']);
+    const resumed = await command.godwit(['resume', 'Town', ...at('failing'), '--json']);
     expect(resumed).toMatchObject({ code: 0, json: { state: 'Waiting' } });
     // The next deployment, with a mended program.
     expect(await migrate('failing', {})).toMatchObject({ code: 0 });
@@ -329,11 +329,9 @@ describe('godwit verify', () => {
       tx.clear(first?.key ?? Buffer.alloc(0));
     });
     await damaged.close();
-    const [text, json, sampled, nowhere] = await Promise.all([
+    const [text, json] = await Promise.all([
       command.godwit(['verify', 'Town', ...at()]),
       command.godwit(['verify', ...at(), '--json']),
-      command.godwit(['verify', ...at(), '--sample', '0.00001', '--json']),
-      command.godwit(['verify', ...at('nowhere'), '--json']),
     ]);
     expect(text.code).toBe(6);
     expect(lines(text)).toEqual([
@@ -342,7 +340,5 @@ describe('godwit verify', () => {
       expect.stringMatching(/^ {4}[0-9a-f]+: has no entry$/),
     ]);
     expect(json).toMatchObject({ code: 6, json: [{ ...town, passed: false, records: { checked: 300 } }] });
-    expect(sampled).toMatchObject({ code: 0, json: [{ passed: true, sampleRatio: 0.000_01 }] });
-    expect([nowhere.code, codeOf(nowhere)]).toEqual([69, 'STORE_MISSING']);
   });
 });

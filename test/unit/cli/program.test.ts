@@ -82,6 +82,22 @@ describe('the command line', () => {
     expect(written).toEqual({ stdout, stderr });
   });
 
+  it.each([
+    [
+      ['--models', './no-such-module.js'],
+      2,
+      /^godwit: OPTION_INVALID: The module \.\/no-such-module\.js of --models cannot/,
+    ],
+    [['--models', './.scripts/architecture.ts'], 2, /^godwit: OPTION_INVALID: The default export of /],
+    [[], 2, /^godwit: OPTION_INVALID: migrate needs --models \(or GODWIT_MODELS\)/],
+    [['--timeout', '90'], 2, /^godwit: OPTION_INVALID: .*a number with a unit/],
+  ])('migrate %j ends with %i', async (args, code, stderr) => {
+    const { io, written } = fakeIo();
+    expect(await run(['migrate', '--database', 'memory:', '--subspace', 'app', ...args], io)).toBe(code);
+    expect(written.stdout).toBe('');
+    expect(written.stderr).toMatch(stderr);
+  });
+
   it('tells what is wrong as JSON where that is asked for, and keeps secrets of servers to itself', async () => {
     const { io, written } = fakeIo();
     const args = ['status', '--json', '--nats', 'nats://ann:secret@h:1', '--store', 's'];
