@@ -28,6 +28,13 @@ export type StepResult =
   | { readonly type: 'leaseLost' }
   | { readonly type: 'stopped' };
 
+/** How the wait for an operator's approval ended. Where none is needed, it is `approved` at once. */
+export type ApprovalResult =
+  | { readonly type: 'approved' }
+  | { readonly type: 'halted'; readonly as: 'paused' | 'canceled' }
+  | { readonly type: 'leaseLost' }
+  | { readonly type: 'stopped' };
+
 /** How the publication ended: a chain of versions may have others to publish, and an operator may have come first. */
 export type PublishResult =
   | { readonly type: 'completed' }
@@ -82,6 +89,8 @@ const machine = setup({
   actors: {
     acquireLease: fromPromise<AcquireResult, MigrationInput>(unhosted),
     runStep: fromPromise<StepResult, StepInput>(unhosted),
+    /** Waits under the lease until an operator has approved what was verified, where that is asked for. */
+    awaitApproval: fromPromise<ApprovalResult, MigrationInput>(unhosted),
     publish: fromPromise<PublishResult, MigrationInput>(unhosted),
     /** Waits out a retry's delay under the lease, obeying the operator meanwhile. It does not throw itself. */
     waitForRetry: fromPromise<RetryResult, StepInput>(unhosted),
@@ -198,14 +207,25 @@ export const migrationMachine = machine.createMachine({
         { guard: { type: 'inPhase', params: { phase: 'Expand' } }, target: 'expand' },
         { guard: { type: 'inPhase', params: { phase: 'Backfill' } }, target: 'backfill' },
         { guard: { type: 'inPhase', params: { phase: 'Verify' } }, target: 'verify' },
-        { guard: { type: 'inPhase', params: { phase: 'Contract' } }, target: 'contract' },
+        { guard: { type: 'inPhase', params: { phase: 'Contract' } }, target: 'awaitingApproval' },
         { target: 'publishing' },
       ],
     },
 
     expand: phaseState('Expand', 'expand', 'backfill'),
     backfill: phaseState('Backfill', 'backfill', 'verify'),
-    verify: phaseState('Verify', 'verify', 'contract'),
+    verify: phaseState('Verify', 'verify', 'awaitingApproval'),
+
+    // Nothing of Contract begins before it; whoever goes on with Contract comes by here.
+    awaitingApproval: {
+      invoke: {
+        src: 'awaitApproval',
+        input: modelOf,
+        onDone: [{ guard: isType('approved'), target: 'contract' }, leaseLost, stopped, paused, canceled],
+        onError: 'recovering',
+      },
+    },
+
     contract: phaseState('Contract', 'contract', 'publishing'),
 
     publishing: {

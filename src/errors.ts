@@ -162,6 +162,11 @@ export const errorCodes = {
     'The model has no migration that could be steered.',
     'Nothing to do: read migrationStatus.',
   ),
+  APPROVAL_NOT_AWAITED: migration(
+    false,
+    'The migration has not come to what an operator approves, or is past it.',
+    'Read migrationStatus: approve where the reason is approval; resume first what failed or was canceled.',
+  ),
   MIGRATION_MIXED_RECORDS: migration(
     false,
     'The model holds records of a version that the transform does not accept.',

@@ -3,7 +3,7 @@ import type { MigrationStatus } from '../migration/status.ts';
 import type { ListedModel, ModelStanding } from '../store/open-stored.ts';
 
 /** What an operator wants of a migration. */
-export type Steering = 'pause' | 'resume' | 'cancel';
+export type Steering = 'pause' | 'resume' | 'cancel' | 'approve';
 
 /** What works by the database and through the nodes of a store alike. */
 export interface Console {

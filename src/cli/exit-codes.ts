@@ -74,6 +74,7 @@ const exitCodeByError: Readonly<Record<ErrorCode, ExitCode>> = {
   MIGRATION_PAUSED: exitCodes.refused,
   MIGRATION_CANCELED: exitCodes.canceled,
   MIGRATION_NOT_PENDING: exitCodes.refused,
+  APPROVAL_NOT_AWAITED: exitCodes.refused,
   MIGRATION_MIXED_RECORDS: exitCodes.unfit,
   MIGRATION_TARGET_CHANGED: exitCodes.unfit,
   DEPENDENCY_BLOCKED: exitCodes.failed,

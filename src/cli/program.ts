@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { release } from '../release.ts';
 import type { AddCommand } from './command.ts';
+import { addApprove } from './commands/approve.ts';
 import { addAudit } from './commands/audit.ts';
 import { addCancel } from './commands/cancel.ts';
 import { addLease } from './commands/lease.ts';
@@ -29,6 +30,7 @@ const commands: readonly AddCommand[] = [
   addResume,
   addCancel,
   addReset,
+  addApprove,
   addAudit,
   addMetrics,
   addLease,

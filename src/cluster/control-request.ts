@@ -2,9 +2,9 @@ import { RequestException } from '../errors.ts';
 import { limits } from '../limits.ts';
 
 /** What can be asked of a migration; `status` changes nothing. */
-export type ControlVerb = 'pause' | 'resume' | 'cancel' | 'status';
+export type ControlVerb = 'pause' | 'resume' | 'cancel' | 'approve' | 'status';
 
-export const controlVerbs: readonly ControlVerb[] = ['pause', 'resume', 'cancel', 'status'];
+export const controlVerbs: readonly ControlVerb[] = ['pause', 'resume', 'cancel', 'approve', 'status'];
 
 /** The body of a control request. Empty is `{}`. */
 export interface ControlBody {

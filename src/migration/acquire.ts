@@ -4,6 +4,7 @@ import type { Transaction } from '../kv/kv.ts';
 import type { StoredDefinition } from '../records/definitions.ts';
 import { fenceFormat } from '../records/fence.ts';
 import type { MigrationAuditEvent } from './audit.ts';
+import { approvalSinceOf } from './approval.ts';
 import { closeGate } from './close-gate.ts';
 import {
   isHalfWay,
@@ -207,7 +208,11 @@ function granted(
   state: MigrationState,
 ): Prepared {
   if (displacedSession !== undefined) migration.runtime.sessions.presumeOver(displacedSession);
-  const agreed = { ...state, terms: termsOf(migration) };
+  const agreed: MigrationState = {
+    ...state,
+    terms: termsOf(migration),
+    approvalSinceMs: approvalSinceOf(migration, state),
+  };
   writeState(tx, migration.model.keys, agreed);
   const message = takeover ? 'taken over' : null;
   const events = [auditEvent(migration, agreed, epoch, { type: 'LeaseAcquired', message })];

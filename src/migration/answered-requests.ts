@@ -16,14 +16,15 @@ import type { MigrationStatus } from './status.ts';
 
 /** What an operator asked for and was told, kept in the transaction that did it. */
 export type AnsweredRequest = ToldRequest & {
-  readonly want: Intent['want'];
+  readonly want: Intent['want'] | 'approve';
   /** Of the intent in force behind the request. */
   readonly revision: number;
   readonly status: MigrationStatus;
 };
 
 export type ToldRequest =
-  { readonly accepted: true } | { readonly accepted: false; readonly code: 'MIGRATION_NOT_PENDING' };
+  | { readonly accepted: true }
+  | { readonly accepted: false; readonly code: 'MIGRATION_NOT_PENDING' | 'APPROVAL_NOT_AWAITED' };
 
 interface AnswerRow extends Pick<AnsweredRequest, 'want' | 'accepted' | 'revision'> {
   readonly code?: string | undefined;
@@ -31,9 +32,9 @@ interface AnswerRow extends Pick<AnsweredRequest, 'want' | 'accepted' | 'revisio
 }
 
 const answerFormat = createRowFormat<AnswerRow>('answer', {
-  want: isOneOf('run', 'pause', 'cancel'),
+  want: isOneOf('run', 'pause', 'cancel', 'approve'),
   accepted: isBoolean,
-  code: isOptional(isOneOf('MIGRATION_NOT_PENDING')),
+  code: isOptional(isOneOf('MIGRATION_NOT_PENDING', 'APPROVAL_NOT_AWAITED')),
   revision: isCount,
   // Told again as it was told, and never acted on.
   status: isObject,

@@ -1,5 +1,6 @@
 import type {
   AcquireResult,
+  ApprovalResult,
   MigrationInput,
   PublishResult,
   RecoverResult,
@@ -14,6 +15,7 @@ import { KeyValueError } from '../kv/kv.ts';
 import { acquireMigration } from './acquire.ts';
 import type { Assistant } from './assist.ts';
 import { assist } from './assist.ts';
+import { awaitApproval } from './await-approval.ts';
 import { hasAuditEvent } from './audit.ts';
 import { readAnyIntent } from './intent.ts';
 import { watchForStop } from './intent-watch.ts';
@@ -40,6 +42,7 @@ import { eitherOf, watchUntil } from './watch.ts';
 export interface MigrationEffects {
   acquireLease(input: MigrationInput): Promise<AcquireResult>;
   runStep(input: StepInput): Promise<StepResult>;
+  awaitApproval(input: MigrationInput): Promise<ApprovalResult>;
   publish(input: MigrationInput): Promise<PublishResult>;
   waitForRetry(input: StepInput): Promise<RetryResult>;
   waitForResume(input: MigrationInput): Promise<WaitResult>;
@@ -63,6 +66,10 @@ export function createMigrationEffects(migrations: ReadonlyMap<number, ModelMigr
         const waited = await waitOut(migration, held);
         return waited ?? runStep(migration, held, input.phase);
       });
+    },
+    awaitApproval: (input) => {
+      const migration = find(input);
+      return owning<ApprovalResult>(migration, (held) => awaitApproval(migration, held));
     },
     publish: (input) => {
       const migration = find(input);
@@ -139,7 +146,7 @@ async function acquireOrAssist(migration: ModelMigration, onOther: () => void): 
  * Runs what needs the ownership, and gives it up where the answer says that it is over: a migration that stands still
  * keeps nobody else from it.
  */
-async function owning<T extends StepResult | RetryResult>(
+async function owning<T extends StepResult | RetryResult | ApprovalResult>(
   migration: ModelMigration,
   work: (held: HeldMigration) => Promise<T>,
   whenCompleted: 'keepWhenDone' | 'releaseWhenDone' = 'keepWhenDone',
@@ -160,7 +167,7 @@ async function owning<T extends StepResult | RetryResult>(
     tellLoss(migration, held, held.lease.lost.reason ?? error);
     // A start that it had begun is no failed attempt; the next owner may be this process. One that ended is none to
     // take back.
-    const isUnderWay = !held.isFresh && held.state.status === 'Running';
+    const isUnderWay = !held.isFresh && held.state.status === 'Running' && !held.state.phaseCompleted;
     migration.startToTakeBack = isUnderWay ? held.state.revision : undefined;
     await letGo(migration);
     return { type: 'leaseLost' };

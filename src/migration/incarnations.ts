@@ -56,6 +56,7 @@ export function createIncarnations(migrations: Map<number, ModelMigration>): Inc
     effects: {
       acquireLease: (input) => track(input, effects.acquireLease(input)),
       runStep: (input) => track(input, effects.runStep(input)),
+      awaitApproval: (input) => track(input, effects.awaitApproval(input)),
       publish: (input) => track(input, effects.publish(input)),
       waitForRetry: (input) => track(input, effects.waitForRetry(input)),
       waitForResume: (input) => track(input, effects.waitForResume(input)),

@@ -44,6 +44,7 @@ export function startMigrationNode(options: MigrationNodeOptions): MigrationNode
     actors: {
       acquireLease: fromPromise(({ input }) => effects.acquireLease(input)),
       runStep: fromPromise(({ input }) => effects.runStep(input)),
+      awaitApproval: fromPromise(({ input }) => effects.awaitApproval(input)),
       publish: fromPromise(({ input }) => effects.publish(input)),
       waitForRetry: fromPromise(({ input }) => effects.waitForRetry(input)),
       waitForResume: fromPromise(({ input }) => effects.waitForResume(input)),

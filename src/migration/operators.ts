@@ -78,7 +78,7 @@ async function operate(
 ): Promise<MigrationStatus> {
   const answer = await answerOperator(runtime, model, want, call);
   if (answer.accepted) return answer.status;
-  throw answer.code === 'REQUEST_ID_REUSED' ? idReused(call.requestId) : notPending(model);
+  throw refusalOf(model, answer.code, call);
 }
 
 interface Operation {
@@ -182,7 +182,7 @@ function forgetTrouble({ migrations }: OperatorRuntime, { id }: ConfiguredModel)
 }
 
 /** Which migration an operator means: the one this program is for, or the one that is under way. */
-function targetOf(plan: ModelPlan, state: MigrationState | undefined): string | null {
+export function targetOf(plan: ModelPlan, state: MigrationState | undefined): string | null {
   return migrationIdOf(plan) ?? state?.migrationId ?? null;
 }
 
@@ -309,6 +309,7 @@ export async function resetMigration(
     clearRanges(tx, keys);
     tx.clear(keys.state);
     tx.clear(keys.intent);
+    tx.clear(keys.approval);
     const migrationId = state?.migrationId ?? fence.target?.migrationId ?? '';
     const about = state ?? { migrationId, phase: 'Expand' as const, attempt: 0 };
     events = [
@@ -358,6 +359,14 @@ async function discard(
       ? [...new Set([...fence.mixedKeySpaces, targetKeySpace])]
       : fence.mixedKeySpaces,
   });
+}
+
+export function refusalOf(
+  model: ConfiguredModel,
+  code: Extract<OperatorAnswer, { readonly accepted: false }>['code'],
+  { requestId }: OperatorCall,
+): RequestException | MigrationException {
+  return code === 'REQUEST_ID_REUSED' ? idReused(requestId) : notPending(model);
 }
 
 function idReused(requestId: string | undefined): RequestException {

@@ -61,6 +61,8 @@ async function write(
   writeDefinition(tx, keys, definition);
   await writeFence(tx, keys, fence);
   for (const key of [keys.state, keys.intent, keys.touched]) tx.clear(key);
+  // It was for this migration alone.
+  tx.clear(keys.approval);
   clearRanges(tx, keys);
   await addGarbage(tx, keys, leftBehind(held, definition));
 }

@@ -1,6 +1,7 @@
 import type { Transaction } from '../kv/kv.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { PassName } from '../records/keys.ts';
+import { isApprovable, readApproval } from './approval.ts';
 import { readLocalReason } from './dependency-path.ts';
 import type { Intent } from './intent.ts';
 import { isStopping, readAnyIntent } from './intent.ts';
@@ -55,6 +56,8 @@ export async function readStatusIn(
     state?.phase === 'Verify' || state?.phase === 'Contract'
       ? totalsOf(await readRanges(tx, keys, 'backfill', { snapshot: true })).moved
       : 0;
+  const awaits = state?.approvalSinceMs !== undefined && isApprovable(state);
+  const approval = awaits ? await readApproval(tx, keys, state.migrationId) : undefined;
   const local = migrations.get(model.id);
   return describe({
     model,
@@ -62,6 +65,7 @@ export async function readStatusIn(
     state,
     intent: intent?.migrationId === (state?.migrationId ?? migrationIdOf(plan)) ? intent : undefined,
     owner: owner?.token === '' ? undefined : owner,
+    unapprovedSinceMs: awaits && approval === undefined ? state.approvalSinceMs : undefined,
     rows,
     moved,
     isGateClosed: stored?.fence.state === 'migrating',
@@ -80,6 +84,8 @@ interface Found {
   readonly state: MigrationState | undefined;
   readonly intent: Intent | undefined;
   readonly owner: Owner | undefined;
+  /** Since when an operator's approval is waited for. */
+  readonly unapprovedSinceMs: number | undefined;
   readonly rows: readonly RangeRow[];
   /** Records that the backfill moved, once it is over. */
   readonly moved: number;
@@ -163,7 +169,14 @@ function describe(found: Found): MigrationStatus {
   };
 }
 
-function standingOf({ plan, state, owner, localError, isGateClosed }: Found): MigrationStatusState {
+function standingOf({
+  plan,
+  state,
+  owner,
+  unapprovedSinceMs,
+  localError,
+  isGateClosed,
+}: Found): MigrationStatusState {
   // Where this process failed to take the place of a dead owner, that one's row is still there.
   if (plan.type === 'targetChanged' && (owner === undefined || localError !== undefined)) return 'Failed';
   if (state === undefined) {
@@ -180,7 +193,7 @@ function standingOf({ plan, state, owner, localError, isGateClosed }: Found): Mi
     case 'Partial':
     case 'Retry':
       if (localError !== undefined) return 'Failed';
-      return owner === undefined ? 'Waiting' : 'Running';
+      return owner === undefined || unapprovedSinceMs !== undefined ? 'Waiting' : 'Running';
   }
 }
 
@@ -193,6 +206,11 @@ function reasonOf(found: Found, standing: MigrationStatusState): MigrationReason
   if ((standing === 'Running' || standing === 'Waiting') && isStopping(intent)) {
     const code = intent.want === 'pause' ? 'pausing' : 'canceling';
     return { code, message: `${intent.reason} (by ${intent.by})`, sinceMs: intent.atMs };
+  }
+  if (standing === 'Waiting' && found.unapprovedSinceMs !== undefined) {
+    const what = state?.unverified === true ? 'nothing was verified' : 'verification has passed';
+    const message = `${what}; Contract begins once an operator calls approveMigration`;
+    return { code: 'approval', message, sinceMs: found.unapprovedSinceMs };
   }
   if (standing === 'Running' && state?.status === 'Retry' && state.retryAtMs !== null) {
     const message = state.message ?? 'waits before the next try';

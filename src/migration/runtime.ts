@@ -10,6 +10,7 @@ import type { StoreKeys } from '../records/keys.ts';
 import type { StoredForms } from '../records/stored-forms.ts';
 import type { Logger, MigrationLoggers } from '../telemetry/logger.ts';
 import type { MigrationMeters } from '../telemetry/meters.ts';
+import type { ContractApproval } from './approval.ts';
 import type { MigrationEventHub } from './events.ts';
 import type { MigrationHandlers } from './handlers.ts';
 import type { LeaseHandle, MigrationLease } from './lease.ts';
@@ -53,6 +54,7 @@ export interface MigrationRuntime {
   readonly heartbeatMs: number;
   readonly retryPolicy: RetryPolicy;
   readonly verification: 'off' | CheckedVerification;
+  readonly contractApproval: ContractApproval;
   readonly maxBackfillConcurrency: number;
   readonly throttle: Throttle;
   /** The models that this process has something to do for, by id. */
@@ -66,7 +68,7 @@ export type OperatorRuntime = Pick<
   MigrationRuntime,
   'database' | 'clock' | 'random' | 'lease' | 'busState' | 'nodeId' | 'migrations'
 > & {
-  readonly events: Pick<MigrationEventHub, 'persist' | 'committed'>;
+  readonly events: Pick<MigrationEventHub, 'persist' | 'committed' | 'changed'>;
   readonly sessions: Pick<Sessions, 'nodeIdOf'>;
 };
 

@@ -86,6 +86,13 @@ export interface MigrationState {
   readonly terms?: string | undefined;
   /** When the phases that have begun were first started, by the wall clock. */
   readonly phaseStartedMs: readonly number[];
+  /** Verify is completed without the built-in verification: the options of its owner turn that off. */
+  readonly unverified?: boolean | undefined;
+  /**
+   * Since when, by the wall clock, Contract waits for an operator's approval, or had to. Absent before Verify is completed,
+   * and where the present owner asks for none: each owner says so when it acquires the lease.
+   */
+  readonly approvalSinceMs?: number | undefined;
   /** Wall clock time before which a retry does not start. */
   readonly retryAtMs: number | null;
   /** Revision of the intent that was last obeyed. */
@@ -127,6 +134,8 @@ const stateFormat = createRowFormat<MigrationState>('migration state', {
   transformHash: isNullOr(isString),
   terms: isOptional(isString),
   phaseStartedMs: isListOf(isNumber),
+  unverified: isOptional(isBoolean),
+  approvalSinceMs: isOptional(isNumber),
   retryAtMs: isNullOr(isNumber),
   intentRevision: isCount,
 });

@@ -11,6 +11,7 @@ export interface MigrationReason {
     | 'lease'
     | 'retryBackoff'
     | 'throttled'
+    | 'approval'
     | 'pausing'
     | 'canceling'
     | 'targetChanged'

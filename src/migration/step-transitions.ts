@@ -1,7 +1,9 @@
 import type { PublishResult, StepResult } from '../../machines/migration.ts';
+import { MigrationException } from '../errors.ts';
 import type { Transaction } from '../kv/kv.ts';
 import { limits } from '../limits.ts';
 import type { PassName } from '../records/keys.ts';
+import { approvalSinceOf, describeApproval, needsApproval, readApproval } from './approval.ts';
 import { isBackfill } from './handlers.ts';
 import type { Intent } from './intent.ts';
 import { isStopping } from './intent.ts';
@@ -32,10 +34,8 @@ export async function startPhase(
   const { maxAttempts = Number.POSITIVE_INFINITY } = runtime.retryPolicy;
   const isFresh = held.isFresh;
   const started = await transition<Started>(migration, held, async (tx, state, intent) => {
-    if (isStopping(intent)) {
-      // This start has not been counted, so there is none to take back.
-      return obeyed(await obey(tx, migration, { ...state, attempt: state.attempt + 1 }, intent));
-    }
+    if (isStopping(intent)) return obeyed(await obeyUncounted(tx, migration, state, intent));
+    const approval = phase === 'Contract' ? await requireApproval(tx, migration, state) : null;
     const isNew = state.phase !== phase || state.attempt === 0;
     // An operator who resumes sets the attempts back, and the phase goes on.
     const isFirst = state.phase !== phase || state.phaseStartedMs.length === 0;
@@ -59,17 +59,75 @@ export async function startPhase(
       phaseStartedMs: isFirst
         ? [...base.phaseStartedMs, runtime.clock.wallMs()].slice(-4)
         : base.phaseStartedMs,
+      message: isNew && approval !== null ? cutMessage(approval) : base.message,
     };
-    const audit: AuditDraft[] = isNew || isFresh || attempt > 1 ? [{ type: 'PhaseStarted' }] : [];
+    const audit: AuditDraft[] =
+      isNew || isFresh || attempt > 1 ? [{ type: 'PhaseStarted', message: approval }] : [];
     if (!work.isEmpty) return { state: next, audit, answer: { type: 'started' } };
     return {
-      state: { ...next, phaseCompleted: true },
+      state: completed(migration, next),
       audit: [...audit, { type: 'PhaseCompleted' }],
       answer: { type: 'completed' },
     };
   });
   held.isFresh = false;
   return started;
+}
+
+/**
+ * The guard of Contract. It is read in the transaction that starts it, so that nothing but the row decides: not who waited,
+ * and not what was there a moment before. Null where the present owner asks for no approval.
+ */
+async function requireApproval(
+  tx: Transaction,
+  migration: ModelMigration,
+  state: MigrationState,
+): Promise<string | null> {
+  if (!needsApproval(migration, state)) return null;
+  const approval = await readApproval(tx, migration.model.keys, state.migrationId);
+  // Whoever waited for it saw it: it was taken away since, and is waited for again under the next ownership.
+  if (approval === undefined) {
+    throw new MigrationException(
+      'LEASE_LOST',
+      `The approval of ${state.migrationId} was taken away before Contract began.`,
+      { details: { migrationId: state.migrationId } },
+    );
+  }
+  return describeApproval(approval, state);
+}
+
+/** A phase that is done. */
+function completed(migration: ModelMigration, state: MigrationState): MigrationState {
+  const done: MigrationState = { ...state, phaseCompleted: true };
+  const isUnverified = state.phase === 'Verify' && migration.runtime.verification === 'off';
+  return {
+    ...done,
+    unverified: isUnverified ? true : done.unverified,
+    approvalSinceMs: approvalSinceOf(migration, done),
+  };
+}
+
+/** An operator's word before a start that has not been counted: there is none to take back. */
+function obeyUncounted(
+  tx: Transaction,
+  migration: ModelMigration,
+  state: MigrationState,
+  intent: Intent,
+): ReturnType<typeof obey> {
+  return obey(tx, migration, { ...state, attempt: state.attempt + 1 }, intent);
+}
+
+/** Between two phases. Undefined: the operator's word was taken back meanwhile. */
+export function obeyBeforeStart(
+  migration: ModelMigration,
+  held: HeldMigration,
+): Promise<Extract<PublishResult, { readonly type: 'halted' }> | undefined> {
+  return transition<Extract<PublishResult, { readonly type: 'halted' }> | undefined>(
+    migration,
+    held,
+    async (tx, state, intent) =>
+      isStopping(intent) ? obeyUncounted(tx, migration, state, intent) : { state, answer: undefined },
+  );
 }
 
 /** What a phase begins with: nothing of the one before. */
@@ -79,7 +137,11 @@ function enter(
   state: MigrationState,
   phase: MigrationPhase,
 ): MigrationState {
-  if (phase === 'Verify') clearRanges(tx, model.keys, 'verify');
+  if (phase === 'Verify') {
+    clearRanges(tx, model.keys, 'verify');
+    // An approval is of the verification that has passed.
+    tx.clear(model.keys.approval);
+  }
   return {
     ...state,
     phase,
@@ -93,6 +155,8 @@ function enter(
     reportedRecords: 0,
     reportedFraction: null,
     handlerSucceeded: false,
+    unverified: phase === 'Contract' ? state.unverified : undefined,
+    approvalSinceMs: phase === 'Contract' ? state.approvalSinceMs : undefined,
   };
 }
 
@@ -136,15 +200,14 @@ export function completePhase(
       throw new Error(`${state.phase} of ${state.migrationId} was to end before all of its ranges had`);
     }
     return {
-      state: {
+      state: completed(migration, {
         ...state,
         status: 'Running',
-        phaseCompleted: true,
         retryCount: 0,
         retryAtMs: null,
         lastError: null,
         message: null,
-      },
+      }),
       audit: [{ type: 'PhaseCompleted', message: note }],
       answer: { type: 'completed' },
     };

@@ -134,6 +134,8 @@ export async function obey(
     };
   }
   await reopenIfUntouched(tx, migration, state);
+  // Whoever resumes what was canceled has to approve it anew.
+  tx.clear(migration.model.keys.approval);
   return {
     state: { ...obeyed, status: 'Canceled' },
     audit: audit('Canceled'),

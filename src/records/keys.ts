@@ -14,6 +14,7 @@ import { encodeTuple } from './tuple.ts';
  * | `(1, model, 'state')` | `MigrationState`; changes at step boundaries, no chunk reads it |
  * | `(1, model, 'touched')` | set once a migration has committed a record or run a handler: no way back by itself from then on |
  * | `(1, model, 'verification')` | what the last verification found |
+ * | `(1, model, 'approval')` | an operator's approval of what was verified; the transaction that starts Contract reads it |
  * | `(1, model, 'garbage')` | prefixes to sweep: replaced indexes, left key spaces |
  * | `(1, model, 'range', pass, n)` | one range of a pass: begin, end, cursor, claim, counts |
  * | `(1, model, 'counter', name)` | one counter of `migrationMetrics`, 8 bytes little-endian |
@@ -48,6 +49,7 @@ export interface ModelKeys {
   readonly state: Buffer;
   readonly touched: Buffer;
   readonly verification: Buffer;
+  readonly approval: Buffer;
   readonly garbage: Buffer;
   readonly audit: Buffer;
   readonly auditCount: Buffer;
@@ -104,6 +106,7 @@ export function createStoreKeys(subspace: Subspace): StoreKeys {
         state: meta('state'),
         touched: meta('touched'),
         verification: meta('verification'),
+        approval: meta('approval'),
         garbage: meta('garbage'),
         audit: under(area.audit, modelId),
         auditCount: meta('auditCount'),

@@ -39,7 +39,7 @@ const tryMs = 2_000;
 const pauseMs = 250;
 
 /**
- * Pauses, resumes or cancels a migration through whichever node answers, or asks for its status. Where nobody answers, or
+ * Pauses, resumes, cancels or approves a migration through whichever node answers, or asks for its status. Where nobody answers, or
  * the node could not carry it out, it is asked again under the same id, so that it is carried out once.
  *
  * The answer tells whether it was accepted, and if not, why; it throws only where there was none: at once, with `refused` in

@@ -2,6 +2,7 @@ import type { ControlOutcome } from '../cluster/control-service.ts';
 import type { ControlRequest, ControlVerb } from '../cluster/control-request.ts';
 import { errorCodes } from '../errors.ts';
 import type { Intent } from '../migration/intent.ts';
+import { answerApproval, whyNotAwaited } from '../migration/approve.ts';
 import { answerOperator } from '../migration/operators.ts';
 import { readStatusIn } from '../migration/read-status.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
@@ -9,13 +10,18 @@ import type { StoreCore } from './core.ts';
 
 type Steering = Exclude<ControlVerb, 'status'>;
 
-const wants: Readonly<Record<Steering, Intent['want']>> = { pause: 'pause', resume: 'run', cancel: 'cancel' };
+const wants: Readonly<Record<Exclude<Steering, 'approve'>, Intent['want']>> = {
+  pause: 'pause',
+  resume: 'run',
+  cancel: 'cancel',
+};
 
 /** As of the operator calls of a store. */
 const defaultReasons: Readonly<Record<Steering, string>> = {
   pause: 'Paused by operator',
   resume: 'Resumed by operator',
   cancel: 'Canceled by operator',
+  approve: 'Approved by operator',
 };
 
 /**
@@ -39,15 +45,20 @@ export async function carryOut(
   const model = core.modelBy(request.model);
   const about = { modelId: model.id, modelName: model.name };
   if (request.verb === 'status') return { accepted: true, ...about, ...(await read(core, model, signal)) };
-  const { by = runtime.nodeId, reason = defaultReasons[request.verb], requestId } = request;
+  const { verb, by = runtime.nodeId, reason = defaultReasons[verb], requestId } = request;
   const call = { by, reason, requestId, signal };
-  const answer = await answerOperator(runtime, model, wants[request.verb], call);
+  const answer =
+    verb === 'approve'
+      ? await answerApproval(runtime, model, call)
+      : await answerOperator(runtime, model, wants[verb], call);
   if (answer.accepted) {
     return { accepted: true, ...about, revision: answer.revision, status: answer.status };
   }
   const { code } = answer;
   const told = code === 'REQUEST_ID_REUSED' ? {} : { revision: answer.revision, status: answer.status };
-  return { accepted: false, code, message: errorCodes[code].meaning, retryable: false, ...about, ...told };
+  const message =
+    code === 'APPROVAL_NOT_AWAITED' ? whyNotAwaited(answer.status, model.name) : errorCodes[code].meaning;
+  return { accepted: false, code, message, retryable: false, ...about, ...told };
 }
 
 function read({ runtime }: StoreCore, model: ConfiguredModel, signal: AbortSignal) {

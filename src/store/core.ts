@@ -230,6 +230,7 @@ export function createCore(parts: CoreParts): StoreCore {
     heartbeatMs: options.migrationLeaseHeartbeatMs,
     retryPolicy: options.migrationRetryPolicy,
     verification: options.migrationVerification,
+    contractApproval: options.migrationContractApproval,
     maxBackfillConcurrency: options.maxBackfillConcurrency,
     throttle:
       options.migrationMaxRecordsPerSecond === undefined

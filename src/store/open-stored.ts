@@ -10,6 +10,7 @@ import { integerOf, readMetrics } from '../migration/counters.ts';
 import { FoundationDBMigrationLease } from '../migration/foundationdb-lease.ts';
 import type { LeaseExplanation } from '../migration/lease.ts';
 import type { OperatorCall } from '../migration/operators.ts';
+import { approveMigration } from '../migration/approve.ts';
 import { cancelMigration, pauseMigration, resetMigration, resumeMigration } from '../migration/operators.ts';
 import type { StoredModel } from '../migration/plan.ts';
 import { readStoredModel } from '../migration/plan.ts';
@@ -186,6 +187,13 @@ export class StoredStore {
     return this.#operate(cancelMigration, modelId, call);
   }
 
+  /**
+   * @throws MigrationException MIGRATION_NOT_PENDING, APPROVAL_NOT_AWAITED @throws ModelException MODEL_UNKNOWN
+   */
+  approve(modelId: number, call: OperatorCall): Promise<MigrationStatus> {
+    return this.#operate(approveMigration, modelId, call);
+  }
+
   /** @throws MigrationException MIGRATION_NOT_PENDING @throws ModelException MODEL_UNKNOWN */
   reset(modelId: number, call: OperatorCall): Promise<MigrationStatus> {
     // What comes out is told by what is published: nothing leads to the target any more.
@@ -267,7 +275,7 @@ export class StoredStore {
     const persist = (tx: Transaction, { keys }: ConfiguredModel, events: readonly MigrationAuditEvent[]) => {
       if (keepsAudit) events.forEach((event, ordinal) => persistAuditEvent(tx, keys, event, ordinal));
     };
-    const events = { persist, committed: () => undefined };
+    const events = { persist, committed: () => undefined, changed: () => undefined };
     return this.#translated(() => operation({ ...this.#runtime, events }, model, call), call.signal);
   }
 

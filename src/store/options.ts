@@ -3,6 +3,7 @@ import { ModelException } from '../errors.ts';
 import type { FoundationDBDatabase } from '../kv/foundationdb/binding.ts';
 import { isHostDatabase } from '../kv/foundationdb/open.ts';
 import type { KeyValueDatabase } from '../kv/kv.ts';
+import type { ContractApproval } from '../migration/approval.ts';
 import type { MigrationAuditEventReporter } from '../migration/audit.ts';
 import type { Backfill } from '../migration/backfill-spec.ts';
 import type { MigrationHandler } from '../migration/handlers.ts';
@@ -104,6 +105,12 @@ export interface StoreOptions<Models extends AnyModels = AnyModels> {
   readonly migrationMaxRecordsPerSecond?: number | undefined;
   /** How records and index entries are checked before publication. Default `'full'`. */
   readonly migrationVerification?: 'full' | 'off' | VerificationOptions<Models> | undefined;
+  /**
+   * What comes between Verify and Contract. `'automatic'`: nothing. `'manual'`: the migration waits, behind the closed gate
+   * and under its lease, until `approveMigration`; inside `open` too, for as long as the startup budget lasts. Where nodes
+   * differ, that of the present owner counts. Added indexes wait for nobody. Default `'automatic'`.
+   */
+  readonly migrationContractApproval?: ContractApproval | undefined;
 
   /**
    * What this process does for migrations. `'migrate'`: it leads them, one node each, and moves records of those that others
@@ -244,6 +251,10 @@ const rules: { readonly [Name in keyof Required<StoreOptions>]: Rule } = {
       (isObject(value) && isVerification(value as Readonly<Record<string, unknown>>)),
     "'full', 'off' or { sampleRatio, seed, check }: above 0, to 1; an integer from 0; a function, or an object of them by model name",
   ),
+  migrationContractApproval: rule(
+    (value) => value === 'automatic' || value === 'manual',
+    "'automatic' or 'manual'",
+  ),
   migrationRole: rule(
     (value) => value === 'migrate' || value === 'assist' || value === 'wait',
     "'migrate', 'assist' or 'wait'",
@@ -293,6 +304,7 @@ export interface CheckedOptions extends StoreOptions {
   readonly migrationMaxParallelModels: number;
   readonly maxBackfillConcurrency: number;
   readonly migrationVerification: 'off' | CheckedVerification;
+  readonly migrationContractApproval: ContractApproval;
   readonly migrationRole: MigrationRole;
   readonly migrationLeaseTimeoutMs: number;
   readonly migrationLeaseHeartbeatMs: number;
@@ -328,6 +340,7 @@ export function checkOptions(options: StoreOptions): CheckedOptions {
     migrationMaxParallelModels: options.migrationMaxParallelModels ?? 2,
     maxBackfillConcurrency: options.maxBackfillConcurrency ?? 4,
     migrationVerification: verificationOf(options.migrationVerification),
+    migrationContractApproval: options.migrationContractApproval ?? 'automatic',
     migrationRole: options.migrationRole ?? 'migrate',
     migrationLeaseTimeoutMs: timeoutMs,
     migrationLeaseHeartbeatMs: options.migrationLeaseHeartbeatMs ?? timeoutMs / 4,

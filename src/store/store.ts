@@ -1,3 +1,4 @@
+import { approveMigration } from '../migration/approve.ts';
 import type { MigrationAuditEvent } from '../migration/audit.ts';
 import { readAuditEvents } from '../migration/audit.ts';
 import type { MigrationMetrics } from '../migration/counters.ts';
@@ -249,6 +250,21 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
     options: OperatorOptions = {},
   ): Promise<MigrationStatus> {
     return this.#operate(cancelMigration, modelId, reason, options);
+  }
+
+  /**
+   * Lets a migration begin Contract that waits for it (`migrationContractApproval: 'manual'`); twice is fine. It speaks of the
+   * verification that has passed: a cancel takes it back, and what is verified anew is approved anew. What is paused by then
+   * goes on with Contract once it is resumed.
+   *
+   * @throws MigrationException MIGRATION_NOT_PENDING, APPROVAL_NOT_AWAITED @throws ModelException MODEL_UNKNOWN
+   */
+  approveMigration(
+    modelId: number,
+    reason = 'Approved by operator',
+    options: OperatorOptions = {},
+  ): Promise<MigrationStatus> {
+    return this.#operate(approveMigration, modelId, reason, options);
   }
 
   /**

@@ -118,7 +118,7 @@ describe.runIf(natsServerBinary !== undefined)('with the permissions of docs/nat
     expect(bus.counts).toEqual({ dropped: 0, failures: 0 });
   });
 
-  it.each(['pause', 'resume', 'cancel'] as const)(
+  it.each(['pause', 'resume', 'cancel', 'approve'] as const)(
     'the server refuses a reader who wants to %s: he sees it, and nothing changes',
     async (verb) => {
       await begin();

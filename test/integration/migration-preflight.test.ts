@@ -175,6 +175,7 @@ describe('options', () => {
     ['a ratio of zero', { migrationVerification: { sampleRatio: 0 } }, 'migrationVerification must be'],
     ['a ratio above one', { migrationVerification: { sampleRatio: 1.1 } }, 'migrationVerification must be'],
     ['another verification', { migrationVerification: 'some' }, 'migrationVerification must be'],
+    ['another approval', { migrationContractApproval: true }, 'migrationContractApproval must be'],
     ['a lease without acquire', { migrationLease: {} }, 'migrationLease must be'],
     ['a timeout that is too short', { migrationLeaseTimeoutMs: 999 }, 'migrationLeaseTimeoutMs must be'],
     [

@@ -4,6 +4,7 @@ import { backfill } from '../../src/migration/backfill-spec.ts';
 import type { MigrationContext } from '../../src/migration/context.ts';
 import { MigrationOutcome } from '../../src/migration/outcome.ts';
 import type { StoreOptions } from '../../src/store/options.ts';
+import { waitForApproval } from '../rig/approval.ts';
 import { CityV1, CityV2, cityId, createLatch, toCityV2, typesOf } from '../rig/migration.ts';
 import type { CommitObserver, TrapRig } from '../rig/trap-rig.ts';
 import { createTrapRig, inBackground } from '../rig/trap-rig.ts';
@@ -130,6 +131,33 @@ describe.each(answers)('an operator’s call that is %s, with an unknown result,
     expect(await store.migrationMetrics(1)).toMatchObject({ paused: 1, resumed: 0, canceled: 1, failed: 0 });
     const told = rig.events.map(({ type }) => type).filter((type) => /Paused|Canceled/.test(type));
     expect(told).toEqual(['Paused', 'Canceled']);
+  });
+
+  it('approves once, also where Contract is over before the answer is known', async () => {
+    await rig.fill(3);
+    const store = await rig.open({
+      ...inBackground,
+      dataModelsById: models,
+      migrationHandler,
+      migrationContractApproval: 'manual',
+    });
+    await waitForApproval(store);
+    const operator = await rig.open({ dataModelsById: { 1: CityV1 } });
+    let attempts = 0;
+    const doubtful: CommitObserver = async (commit) => {
+      if (!commit.sets(rig.keys.approval)) return;
+      attempts += 1;
+      if (commit.attempt > 0) return;
+      if (answer === 'applied') await store.awaitMigration(1);
+      throw new KeyValueError(KeyValueErrorCode.commitUnknownResult);
+    };
+    if (answer === 'applied') rig.afterCommit = doubtful;
+    else rig.beforeCommit = doubtful;
+    await operator.approveMigration(1);
+    trust();
+    await store.awaitMigration(1);
+    expect(attempts).toBe(answer === 'applied' ? 1 : 2);
+    expect(typesOf(rig.events).filter((type) => type === 'Contract PhaseStarted')).toHaveLength(1);
   });
 
   it('resets once', async () => {

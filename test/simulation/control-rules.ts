@@ -25,6 +25,8 @@ export class ControlRules {
   /** What was carried out, or refused for good, by request. */
   readonly #answers = new Map<string, Heard>();
   readonly #written = new Map<string, Intent>();
+  /** Requests by which something was approved. */
+  readonly #approvals = new Set<string>();
   /** By model and revision: what was wanted while it was in force. Without a word of an operator it is to run. */
   readonly #wanted = new Map<string, Set<Intent['want']>>();
 
@@ -40,6 +42,7 @@ export class ControlRules {
   /** Called for each commit that may have written the intent. */
   observe(modelId: number, was: Picture, is: Picture): void {
     const { intent, state } = is;
+    this.#approved(was, is);
     this.#inForce(modelId, state?.intentRevision ?? 0, 'run');
     if (intent === undefined) return;
     this.#inForce(modelId, intent.revision, intent.want);
@@ -53,6 +56,17 @@ export class ControlRules {
       );
     }
     this.#written.set(requestId, intent);
+  }
+
+  /** An approval that is refused was not given, and one is given once. */
+  #approved(was: Picture, { approval }: Picture): void {
+    if (approval === undefined || approval.id === was.approval?.id) return;
+    if (!approval.by.startsWith(outsiders)) return;
+    const requestId = approval.by.slice(outsiders.length);
+    if (this.#approvals.has(requestId) || this.#written.has(requestId)) {
+      this.#report(new Violation('a request is carried out at most once', `${requestId}: approved again`));
+    }
+    this.#approvals.add(requestId);
   }
 
   answered(subject: string, request: Uint8Array, bytes: Uint8Array): void {
@@ -87,7 +101,8 @@ export class ControlRules {
     this.#answers.set(requestId, heard);
     const written = this.#written.get(requestId);
     if (!reply.accepted) {
-      if (written !== undefined) this.#wrong(heard, `is refused by ${reply.code ?? ''}, and was carried out`);
+      const isDone = written !== undefined || this.#approvals.has(requestId);
+      if (isDone) this.#wrong(heard, `is refused by ${reply.code ?? ''}, and was carried out`);
       return;
     }
     const { modelId = 0, revision = -1 } = reply;

@@ -1,4 +1,5 @@
 import type { KeyValueDatabase, Transaction } from '../../src/kv/kv.ts';
+import type { Approval } from '../../src/migration/approval.ts';
 import type { Intent } from '../../src/migration/intent.ts';
 import { readAnyIntent } from '../../src/migration/intent.ts';
 import type { Owner } from '../../src/migration/owner.ts';
@@ -19,8 +20,15 @@ export interface Picture {
   readonly owner: Owner | undefined;
   readonly state: MigrationState | undefined;
   readonly intent: Intent | undefined;
+  /** Whichever migration it is of. */
+  readonly approval: Approval | undefined;
   readonly isTouched: boolean;
   readonly ranges: Readonly<Record<PassName, readonly RangeRow[]>>;
+}
+
+async function readRow(tx: Transaction, key: Uint8Array): Promise<Approval | undefined> {
+  const bytes = await tx.get(key);
+  return bytes === undefined ? undefined : (JSON.parse(bytes.toString()) as Approval);
 }
 
 const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
@@ -32,13 +40,14 @@ const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin
 export class Pictures {
   readonly #database: KeyValueDatabase;
   readonly #keys: ModelKeys;
-  readonly #names: Readonly<Record<'fence' | 'owner' | 'state' | 'intent' | 'touched', string>>;
+  readonly #names: Readonly<Record<'fence' | 'owner' | 'state' | 'intent' | 'approval' | 'touched', string>>;
   readonly #rangePrefixes: Readonly<Record<PassName, string>>;
   #current: Picture = {
     fence: undefined,
     owner: undefined,
     state: undefined,
     intent: undefined,
+    approval: undefined,
     isTouched: false,
     ranges: { backfill: [], index: [], verify: [] },
   };
@@ -51,6 +60,7 @@ export class Pictures {
       owner: latin1(keys.owner),
       state: latin1(keys.state),
       intent: latin1(keys.intent),
+      approval: latin1(keys.approval),
       touched: latin1(keys.touched),
     };
     this.#rangePrefixes = {
@@ -83,6 +93,7 @@ export class Pictures {
       owner: changes('owner') ? await readOwner(tx, this.#keys) : was.owner,
       state: changes('state') ? await readState(tx, this.#keys) : was.state,
       intent: changes('intent') ? await readAnyIntent(tx, this.#keys) : was.intent,
+      approval: changes('approval') ? await readRow(tx, this.#keys.approval) : was.approval,
       isTouched: changes('touched') ? (await tx.get(this.#keys.touched)) !== undefined : was.isTouched,
       ranges: {
         backfill: await this.#ranges(tx, 'backfill', sets, clearedRanges),

@@ -21,6 +21,7 @@ export function checkCommit(commit: SimCommit, was: Picture, is: Picture): void 
   checkOwnership(was, is);
   checkFence(was, is);
   checkState(was, is);
+  checkApproval(commit, was, is);
   checkStandstill(was, is);
   for (const pass of passNames) checkRanges(commit, was, is, pass);
 }
@@ -128,6 +129,39 @@ function checkStandstill(was: Picture, is: Picture): void {
   const claimed = passNames.flatMap((pass) => is.ranges[pass]).find(({ claim }) => claim !== null);
   if (claimed !== undefined) {
     throw new Violation('what is paused or canceled is claimed by nobody', `${claimed.claim?.session ?? ''}`);
+  }
+}
+
+/**
+ * An approval is of what has passed Verify, and ends with it: with a verification anew, a cancel, a reset, or the
+ * publication. So whoever starts Contract and asks for one uses one that was given since.
+ */
+function checkApproval({ node }: SimCommit, was: Picture, is: Picture): void {
+  const [before, after] = [was.state, is.state];
+  const { approval } = is;
+  if (approval !== undefined && approval.id !== was.approval?.id) {
+    const isVerified = before?.phase === 'Contract' || (before?.phase === 'Verify' && before.phaseCompleted);
+    const hasEnded = before?.status === 'Failed' || before?.status === 'Canceled';
+    if (!isVerified || hasEnded || before.migrationId !== approval.migrationId) {
+      throw new Violation(
+        'only what has passed Verify is approved',
+        `${approval.migrationId}: ${before?.migrationId ?? ''} is in ${before?.phase ?? 'no phase'}`,
+      );
+    }
+    if (was.approval?.migrationId === approval.migrationId) {
+      throw new Violation('what is approved is not approved again', approval.migrationId);
+    }
+  }
+  const isOver = before !== undefined && after === undefined;
+  const isVerifiedAnew = after?.phase === 'Verify' && !after.phaseCompleted;
+  if (approval !== undefined && (isOver || isVerifiedAnew || after?.status === 'Canceled')) {
+    throw new Violation('an approval ends with what it is of', approval.migrationId);
+  }
+  if (after?.phase !== 'Contract' || before === undefined || after.revision === before.revision) return;
+  const isStarted = before.phase !== 'Contract' || after.attempt > before.attempt;
+  const asks = node.program.migrationContractApproval === 'manual';
+  if (isStarted && asks && was.approval?.migrationId !== after.migrationId) {
+    throw new Violation('Contract begins with an approval where its owner asks for one', after.migrationId);
   }
 }
 

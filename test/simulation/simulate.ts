@@ -9,6 +9,7 @@ import { createSeededRandom } from '../rig/seed.ts';
 import { recordId, useStore } from './clients.ts';
 import type { Simulated } from './context.ts';
 import { expectError, track } from './context.ts';
+import { Approvers } from './approvers.ts';
 import { checkEnd } from './end-checks.ts';
 import { Invariants } from './invariants.ts';
 import type { Program, Programs } from './programs.ts';
@@ -54,6 +55,7 @@ interface Outsider {
 
 const subspace = ['simulated'];
 const busStream = 0x6275_7300;
+const approvalStream = 0x6170_7072;
 /** Within this much time after the last fault everything has to be over. */
 const calmMs = 600_000;
 
@@ -73,6 +75,7 @@ class Simulation implements Simulated {
   readonly modelIds: readonly number[];
   readonly bus: SimBus;
   readonly operators: RemoteOperators;
+  readonly #approvers: Approvers;
   /** By name, the dead ones too. */
   readonly nodes = new Map<string, SimNode>();
   readonly living = new Set<SimNode>();
@@ -142,6 +145,7 @@ class Simulation implements Simulated {
     }) as [Outsider, Outsider];
     this.#follower = follow(this, dashboard.bus, dashboard.clock);
     this.operators = new RemoteOperators(this, { ...bot, random: onBus.fork(), rules: control });
+    this.#approvers = new Approvers(this, createSeededRandom(seed ^ approvalStream));
   }
 
   async run(): Promise<void> {
@@ -183,7 +187,7 @@ class Simulation implements Simulated {
   start(program: Program): SimNode {
     const at = this.programs.all.findIndex(({ label }) => label === program.label);
     this.#newest = Math.max(this.#newest, at);
-    const node = new SimNode(`node-${this.nodes.size + 1}`, program, {
+    const node = new SimNode(`node-${this.nodes.size + 1}`, this.#approvers.vary(program), {
       cluster: this.cluster,
       subspace,
       living: this.living,
@@ -194,6 +198,7 @@ class Simulation implements Simulated {
       onAudit: (from, event) => {
         this.#storm?.heard(from, event);
         this.operators.heard(event);
+        this.#approvers.heard(event);
       },
       onEnd: (ended) => {
         if (!this.isCalm) restart(this, ended);
@@ -273,12 +278,14 @@ class Simulation implements Simulated {
     let doesItemStand = false;
     await this.#untilAll(store, 'every migration ends, or stands still for cause', (status) => {
       const isRight = isOver(status) || isBlocked(status);
+      this.#approvers.settle(store, node, status);
       if (status.modelId === 1) doesItemStand = isRight && status.state !== 'Idle';
       // Where its owner is dead, nobody takes the place while what it depends on stands still.
       return isRight || (status.modelId === 2 && doesItemStand);
     });
     this.programs.mend();
     await this.#untilAll(store, 'every migration ends, once it is mended and resumed', (status) => {
+      this.#approvers.settle(store, node, status);
       if (status.state !== 'Idle' && isOver(status)) void track(this, node, 'resume', leadOut(store, status));
       return status.state === 'Idle';
     });

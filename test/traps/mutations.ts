@@ -1,3 +1,4 @@
+import { approvalMutations } from './mutations/approval.ts';
 import { busMutations } from './mutations/bus.ts';
 import { claimMutations } from './mutations/claims.ts';
 import { chunkMutations } from './mutations/chunks.ts';
@@ -16,21 +17,19 @@ import type { Mutation } from './patch.ts';
 
 /** All of them, by the number that they have in docs/testing.md. */
 export const mutations: readonly (Mutation & { readonly number: number })[] = [
-  ...[
-    ...ownershipMutations,
-    ...gateMutations,
-    ...chunkMutations,
-    ...indexMutations,
-    ...publicationMutations,
-    ...stateMutations,
-    ...operatorMutations,
-    ...verificationMutations,
-    ...nodeMutations,
-    ...busMutations,
-    ...claimMutations,
-  ].map((mutation, at) => ({ number: at + 1, ...mutation })),
-  // Behind room for more of the others.
-  ...planMutations.map((mutation, at) => ({ number: 180 + at, ...mutation })),
+  ...ownershipMutations,
+  ...gateMutations,
+  ...chunkMutations,
+  ...indexMutations,
+  ...publicationMutations,
+  ...stateMutations,
+  ...operatorMutations,
+  ...verificationMutations,
+  ...nodeMutations,
+  ...busMutations,
+  ...claimMutations,
+  ...planMutations,
   ...telemetryMutations,
-  ...commandMutations.map((mutation, at) => ({ number: 185 + at, ...mutation })),
-];
+  ...commandMutations,
+  ...approvalMutations,
+].map((mutation, at) => ({ number: at + 1, ...mutation }));

@@ -16,6 +16,7 @@ const defaultReasons: Readonly<Record<Steering, string>> = {
   pause: 'Paused by operator',
   resume: 'Resumed by operator',
   cancel: 'Canceled by operator',
+  approve: 'Approved by operator',
 };
 
 interface SteeringSpec {

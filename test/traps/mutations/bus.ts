@@ -64,7 +64,7 @@ export const busMutations: readonly Mutation[] = [
   },
   {
     mutation: 'a node that closes its store refuses control requests for good',
-    killer: simulated(60),
+    killer: simulated(80),
     replacements: [
       {
         file: 'src/cluster/control-service.ts',

@@ -5,9 +5,8 @@ const logs = 'integration/logs.test.ts';
 const metrics = 'integration/metrics.test.ts';
 
 /** What operators see. */
-export const telemetryMutations: readonly (Mutation & { readonly number: number })[] = [
+export const telemetryMutations: readonly Mutation[] = [
   {
-    number: 170,
     mutation: 'a cursor that is too large is told, whatever is in it',
     killer: by(
       logs,
@@ -22,7 +21,6 @@ export const telemetryMutations: readonly (Mutation & { readonly number: number 
     ],
   },
   {
-    number: 171,
     mutation: 'lines of a migration do not say of which one where a logger has no children',
     killer: by(logs, 'a run that goes well says the same to a logger that can have no children'),
     replacements: [
@@ -35,7 +33,6 @@ export const telemetryMutations: readonly (Mutation & { readonly number: number 
     ],
   },
   {
-    number: 172,
     mutation: 'a failure without an error of its own is not logged',
     killer: by(
       logs,
@@ -50,7 +47,6 @@ export const telemetryMutations: readonly (Mutation & { readonly number: number 
     ],
   },
   {
-    number: 173,
     mutation: 'whatever code a handler throws is a series of its own',
     killer: by(
       'unit/telemetry/meters.test.ts',
@@ -65,7 +61,6 @@ export const telemetryMutations: readonly (Mutation & { readonly number: number 
     ],
   },
   {
-    number: 174,
     mutation: 'a model that is idle again keeps its progress in the metrics',
     killer: by(
       metrics,
@@ -80,7 +75,6 @@ export const telemetryMutations: readonly (Mutation & { readonly number: number 
     ],
   },
   {
-    number: 175,
     mutation: 'a scrape shows what other nodes do as it was when this one last heard of it',
     killer: by(metrics, 'a scrape tells where other nodes have brought the model since'),
     replacements: [
@@ -92,7 +86,6 @@ export const telemetryMutations: readonly (Mutation & { readonly number: number 
     ],
   },
   {
-    number: 176,
     mutation: 'a scrape waits for the database for as long as it takes',
     killer: by(
       metrics,
@@ -107,7 +100,6 @@ export const telemetryMutations: readonly (Mutation & { readonly number: number 
     ],
   },
   {
-    number: 177,
     mutation: 'the gauges of a store stay when it is closed',
     killer: by(
       metrics,
@@ -116,7 +108,6 @@ export const telemetryMutations: readonly (Mutation & { readonly number: number 
     replacements: [{ file: 'src/store/core.ts', find: '    meters.close();\n', replace: '' }],
   },
   {
-    number: 178,
     mutation: 'records that a verification reads count as moved',
     killer: by(
       metrics,
@@ -131,7 +122,6 @@ export const telemetryMutations: readonly (Mutation & { readonly number: number 
     ],
   },
   {
-    number: 179,
     mutation: 'a phase counts from when an operator resumed it',
     killer: by(
       metrics,

@@ -3,6 +3,7 @@ import type { AnyActorRef } from 'xstate';
 import { createActor, fromPromise, setup } from 'xstate';
 import type {
   AcquireResult,
+  ApprovalResult,
   MigrationInput,
   MigrationNotice,
   PublishResult,
@@ -14,8 +15,10 @@ import type {
 } from '../../../machines/migration.ts';
 import { migrationMachine } from '../../../machines/migration.ts';
 
-type Answer = AcquireResult | StepResult | PublishResult | RetryResult | RecoverResult | Error;
-type Effect = 'acquireLease' | 'runStep' | 'publish' | 'waitForRetry' | 'waitForResume' | 'recover';
+type Answer =
+  AcquireResult | StepResult | ApprovalResult | PublishResult | RetryResult | RecoverResult | Error;
+type Effect =
+  'acquireLease' | 'runStep' | 'awaitApproval' | 'publish' | 'waitForRetry' | 'waitForResume' | 'recover';
 
 const completed: StepResult = { type: 'completed' };
 const granted = (goOn: 'Expand' | 'Backfill' | 'Verify' | 'Contract' | 'publishing'): AcquireResult => ({
@@ -44,6 +47,10 @@ async function follow(
     actors: {
       acquireLease: fromPromise<AcquireResult, MigrationInput>(() => answer('acquireLease')),
       runStep: fromPromise<StepResult, StepInput>(({ input }) => answer('runStep', input.phase)),
+      // Of no interest to most: then it is approved.
+      awaitApproval: fromPromise<ApprovalResult, MigrationInput>(() =>
+        left.has('awaitApproval') ? answer('awaitApproval') : Promise.resolve({ type: 'approved' }),
+      ),
       publish: fromPromise<PublishResult, MigrationInput>(() => answer('publish')),
       waitForRetry: fromPromise<RetryResult, StepInput>(({ input }) => answer('waitForRetry', input.phase)),
       waitForResume: fromPromise<WaitResult, MigrationInput>(() => answer('waitForResume')),
@@ -176,6 +183,36 @@ describe.each([
   ] as const)('that ends with %j leads to %s', async (result, ended) => {
     const end = await follow({ ...start, runStep: [result] });
     expect(end.state).toBe(ended);
+  });
+});
+
+describe('waiting for an approval', () => {
+  const start = { acquireLease: [granted('Verify')], runStep: [completed] };
+
+  it.each([
+    [{ type: 'approved' }, 'contract'],
+    [{ type: 'leaseLost' }, 'acquiringLease'],
+    [{ type: 'stopped' }, 'stopped'],
+    [halted('paused'), 'paused'],
+    [halted('canceled'), 'canceled'],
+    [new Error('no database'), 'recovering'],
+  ] as const)('that ends with %j leads to %s', async (result, state) => {
+    const end = await follow({ ...start, awaitApproval: [result] });
+    expect(end.state).toBe(state);
+    expect(end.steps.includes('runStep Contract')).toBe(state === 'contract');
+  });
+
+  it('comes before Contract also where a restarted process or a retry goes on with it', async () => {
+    const end = await follow({
+      acquireLease: [granted('Contract')],
+      awaitApproval: [{ type: 'approved' }, { type: 'approved' }],
+      runStep: [{ type: 'retry' }, completed],
+      waitForRetry: [{ type: 'over' }],
+      publish: [completed],
+    });
+    const once = ['awaitApproval', 'runStep Contract'];
+    expect(end.steps).toEqual(['acquireLease', ...once, 'waitForRetry Contract', ...once, 'publish']);
+    expect(end.state).toBe('done');
   });
 });
 
