@@ -326,8 +326,13 @@ export function interpolate(begin: Uint8Array, end: Uint8Array, key: Uint8Array)
   const places = Math.floor(52 / Math.log2(radix));
   const at = (bytes: Uint8Array) => {
     let value = 0;
+    // Behind a byte that is before or behind the alphabet, what follows changes nothing any more.
+    let rest: number | undefined;
     for (let n = 0; n < places; n += 1) {
-      value = value * radix + Math.min(radix - 1, Math.max(0, (bytes[common + n] ?? 0) - low));
+      const digit = (bytes[common + n] ?? 0) - low;
+      if (rest === undefined && digit < 0) rest = 0;
+      if (rest === undefined && digit >= radix) rest = radix - 1;
+      value = value * radix + (rest ?? digit);
     }
     return value;
   };

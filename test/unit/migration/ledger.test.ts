@@ -40,6 +40,7 @@ describe('interpolation between two keys', () => {
         expect(second).toBeLessThanOrEqual(1);
         expect(second).toBeGreaterThanOrEqual(first);
       }),
+      { examples: [[Buffer.of(), Buffer.of(0, 126, 33), Buffer.of(0, 127), Buffer.of(33)]] },
     );
   });
 
