@@ -186,7 +186,10 @@ describe('verifying what is published', () => {
         migrationHandler: backfill({ transform: toV2 }),
         migrationStartupBudgetMs: 0,
         continueMigrationsInBackground: true,
-        migrationContractHandler: () => new Promise<never>(() => undefined),
+        migrationContractHandler: ({ signal }) =>
+          new Promise<never>((_, reject) => {
+            signal.addEventListener('abort', () => reject(new Error('the store closes')));
+          }),
       });
       return store;
     };
