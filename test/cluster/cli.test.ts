@@ -318,6 +318,23 @@ describe('godwit migrate', () => {
   );
 });
 
+describe('godwit approve', () => {
+  it('lets a migration go on that waits for it', { timeout: timeoutMs }, async () => {
+    await fill(100);
+    const early = await command.godwit(['approve', 'Town', ...at(), '--json']);
+    expect([early.code, codeOf(early)]).toEqual([7, 'MIGRATION_NOT_PENDING']);
+    const migrating = command.start(['migrate', ...at(), '--models', './models.js', '--json'], {
+      TOWNS: JSON.stringify({ approval: 'manual' }),
+    });
+    await waitUntil('it says what it waits for', () =>
+      migrating.said().includes('approval: verification has passed'),
+    );
+    const approved = await command.godwit(['approve', 'Town', ...at(), '--by', 'ann', '--json']);
+    expect(approved).toMatchObject({ code: 0, json: town });
+    expect(await migrating.ended).toMatchObject({ code: 0, json: [{ ...town, state: 'Idle' }] });
+  });
+});
+
 describe('godwit verify', () => {
   it('tells what is wrong by keys, and ends with 6', { timeout: timeoutMs }, async () => {
     await fill(300);

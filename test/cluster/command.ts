@@ -21,6 +21,7 @@ export interface How {
   readonly fails?: boolean;
   readonly hasHandler?: boolean;
   readonly rate?: number;
+  readonly approval?: 'manual';
 }
 
 export interface Started {

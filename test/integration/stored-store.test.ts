@@ -4,6 +4,7 @@ import { keyAfterPrefix } from '../../src/records/keys.ts';
 import type { StoredStore } from '../../src/store/open-stored.ts';
 import { openStored } from '../../src/store/open-stored.ts';
 import type { FoundationDBDataStore } from '../../src/store/store.ts';
+import { manual, waitForApproval } from '../rig/approval.ts';
 import type { Barrier, World } from '../rig/operators.ts';
 import {
   codeOf,
@@ -183,6 +184,18 @@ describe('a store that knows its models from the database', () => {
     await console.resume(1, call);
     const store = await world.open(moves);
     expect(await store.migrationStatus(1)).toMatchObject({ state: 'Idle' });
+  });
+
+  it('approves what waits for it, and says where nothing does', async () => {
+    await world.fill(10);
+    const store = await world.open(manual);
+    await waitForApproval(store);
+    const console = await openConsole();
+    expect(await console.status(1)).toMatchObject({ state: 'Waiting', reason: { code: 'approval' } });
+    await console.approve(1, call);
+    await store.awaitMigration(1);
+    expect(await console.models()).toMatchObject([{ version: '2.0' }]);
+    expect(await codeOf(console.approve(1, call))).toBe('MIGRATION_NOT_PENDING');
   });
 
   it('takes a lease away from its holder, which takes it again', async () => {

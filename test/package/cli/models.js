@@ -12,8 +12,13 @@ const TownV2 = defineModel({
   indexes: [{ name: 'byLatitude', on: ['latitude'] }],
 });
 
-/** @param how what goes wrong, and how many records are moved per second at most */
-export function optionsOf({ fails = false, hasHandler = true, rate = undefined } = {}) {
+/** @param how what goes wrong, how many records are moved per second at most, and who approves */
+export function optionsOf({
+  fails = false,
+  hasHandler = true,
+  rate = undefined,
+  approval = 'automatic',
+} = {}) {
   const transform = ({ id, lat }) => {
     if (fails) throw new Error('no town can be moved');
     return { id, latitude: Number(lat) };
@@ -21,6 +26,7 @@ export function optionsOf({ fails = false, hasHandler = true, rate = undefined }
   return {
     dataModelsById: { 1: TownV2 },
     persistMigrationAuditEvents: true,
+    migrationContractApproval: approval,
     ...(hasHandler ? { migrationHandler: { Town: backfill({ transform }) } } : {}),
     ...(rate === undefined ? {} : { migrationMaxRecordsPerSecond: rate }),
   };
