@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
-import { backfill, FoundationDBDataStore, openDatabase } from '../src/index.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { backfill, createWorkerPool, FoundationDBDataStore, openDatabase } from '../src/index.ts';
 import type { KeyValueDatabase } from '../src/index.ts';
 import { definitionData } from '../src/model/normalize.ts';
+import { createIndexEncoder } from '../src/records/index-entries.ts';
 import type { KeyRange } from '../src/records/keys.ts';
 import { createStoreKeys, keyAfter, rangeOf } from '../src/records/keys.ts';
 import { createRecordCodec } from '../src/records/record-codec.ts';
@@ -19,6 +21,10 @@ export interface ChildTask {
   readonly kind: 'fill' | Side;
   readonly directory: string;
   readonly records: number;
+  /** Godwit's alone. Threads at most; default: as many as a store takes by itself. */
+  readonly maxThreads?: number;
+  /** Godwit's alone. Default: the cheap one. */
+  readonly transform?: 'cheap' | 'costly';
 }
 
 /** Milliseconds, on the clock of the child. */
@@ -61,17 +67,20 @@ async function fill({ directory, records }: ChildTask): Promise<void> {
   await store.close();
 }
 
-async function migrate(directory: string): Promise<Times> {
+async function migrate({ directory, maxThreads, transform = 'cheap' }: ChildTask): Promise<Times> {
   const begun = new Map<string, ReturnType<typeof measure>>();
   const took = new Map<string, Measured>();
+  const module = transform === 'costly' ? './costly-place-transform' : './transform';
+  const pool = maxThreads === undefined ? undefined : createWorkerPool({ maxThreads });
   const endOpen = measure();
   const store = await FoundationDBDataStore.open({
     database: `embedded:${directory}`,
     subspace: benchSubspace,
     dataModelsById: { [placeModelId]: PlaceV2 },
     migrationHandler: backfill({
-      module: new URL(`./transform${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
+      module: new URL(`${module}${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
     }),
+    pool,
     migrationAuditEventReporter({ type, phase }) {
       if (phase === null) return;
       if (type === 'PhaseStarted') begun.set(phase, measure());
@@ -81,6 +90,7 @@ async function migrate(directory: string): Promise<Times> {
   });
   const { ms: openMs } = endOpen();
   await store.close();
+  await pool?.close();
   const [work, verify] = [took.get('Backfill'), took.get('Verify')];
   if (work === undefined || verify === undefined) throw new Error('a phase was not told of');
   return { ...asWork(work), verifyMs: verify.ms, openMs };
@@ -92,7 +102,7 @@ const asWork = ({ ms, cpuMs, mainCpuMs }: Measured) => ({
   workMainCpuMs: mainCpuMs,
 });
 
-async function loop(directory: string): Promise<Times> {
+async function loop({ directory }: ChildTask): Promise<Times> {
   const database = await openDatabase(`embedded:${directory}`);
   const end = measure();
   await runLoop(database);
@@ -101,7 +111,7 @@ async function loop(directory: string): Promise<Times> {
   return { ...asWork(work), verifyMs: 0, openMs: work.ms };
 }
 
-async function lmdbLoop(directory: string): Promise<Times> {
+async function lmdbLoop({ directory }: ChildTask): Promise<Times> {
   let took: Measured | undefined;
   await runLmdbLoop(directory, async (work) => {
     const end = measure();
@@ -112,7 +122,7 @@ async function lmdbLoop(directory: string): Promise<Times> {
   return { ...asWork(took), verifyMs: 0, openMs: took.ms };
 }
 
-const movers: Readonly<Record<Side, (directory: string) => Promise<Times>>> = {
+const movers: Readonly<Record<Side, (task: ChildTask) => Promise<Times>>> = {
   godwit: migrate,
   loop,
   lmdb: lmdbLoop,
@@ -125,21 +135,36 @@ async function check({
 }: ChildTask): Promise<Pick<ChildReport, 'digest' | 'recordBytes'>> {
   const database = await openDatabase(`embedded:${directory}`);
   const keys = createStoreKeys(benchSubspace).model(placeModelId);
-  const codec = createRecordCodec(definitionData(PlaceV2));
+  const wanted = definitionData(PlaceV2);
+  const [index] = wanted.indexes;
+  if (index === undefined) throw new Error('the model has no index');
+  const codec = createRecordCodec(wanted);
+  const encoder = createIndexEncoder(wanted, index);
+  const recordsPrefix = keys.records(target.keySpace);
+  const expectedEntries: Buffer[] = [];
   const hash = createHash('sha256');
   let recordBytes = 0;
   let n = 0;
-  for await (const { key, value } of rowsOf(database, rangeOf(keys.records(target.keySpace)))) {
+  for await (const { key, value } of rowsOf(database, rangeOf(recordsPrefix))) {
     const { record, schemaId } = codec.decode(value);
-    if (record['id'] !== BigInt(n) || record['latitude'] !== latitudeOf(n) || schemaId !== target.schemaId) {
+    const expected = { ...createPlace(n), latitude: latitudeOf(n) };
+    if (!isDeepStrictEqual({ ...record }, expected) || schemaId !== target.schemaId) {
       throw new Error(`record ${n} was not migrated`);
+    }
+    for (const entry of encoder.entries(record, key.subarray(recordsPrefix.length))) {
+      expectedEntries.push(entry.key);
     }
     hash.update(key).update(value);
     recordBytes += key.length + value.length;
     n += 1;
   }
+  expectedEntries.sort((left, right) => Buffer.compare(left, right));
+  const indexPrefix = keys.index(target.indexId);
   let entries = 0;
-  for await (const { key, value } of rowsOf(database, rangeOf(keys.index(target.indexId)))) {
+  for await (const { key, value } of rowsOf(database, rangeOf(indexPrefix))) {
+    if (expectedEntries[entries]?.equals(key.subarray(indexPrefix.length)) !== true) {
+      throw new Error(`entry ${entries} is none that the records demand`);
+    }
     hash.update(key).update(value);
     entries += 1;
   }
@@ -168,7 +193,7 @@ async function run(task: ChildTask): Promise<ChildReport | undefined> {
     return undefined;
   }
   const stopWatching = watchAnonymousMemory();
-  const times = await movers[task.kind](task.directory);
+  const times = await movers[task.kind](task);
   const peakAnonymousBytes = stopWatching();
   // Before the result is checked: that is not what is measured.
   const peakRssBytes = process.resourceUsage().maxRSS * 1_024;
