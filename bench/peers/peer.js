@@ -22,12 +22,12 @@ async function work(task) {
   const { default: definition } = await import(task.transformUrl);
   // They take the record alone, and answer one of the new version.
   const jobs = await startJobs(task, (place) => definition.transform(place), tell);
-  process.once('message', async () => {
-    await jobs.close();
-    isDone = true;
-    process.disconnect();
-  });
+  const stopped = new Promise((resolve) => process.once('message', resolve));
   tell({ type: 'ready' });
+  await stopped;
+  await jobs.close();
+  isDone = true;
+  process.disconnect();
 }
 
 /**

@@ -40,8 +40,6 @@
  * @typedef {object} Jobs A process that works on jobs.
  * @property {() => Promise<void>} close
  *
- * @typedef {(places: readonly Place[]) => readonly Place[]} Transform
- *
  * @typedef {object} PeerModule
  * @property {(task: PeerTask) => Promise<Peer>} connect
  * @property {(task: PeerTask, transform: (place: any) => any, tell: (told: Told) => void) => Promise<Jobs>} startJobs
@@ -84,7 +82,7 @@ export function* batchesOf(all, size) {
  *
  * @param {Peer} peer
  * @param {number} records
- * @param {{ createPlace(n: number): Place, latitudeOf(n: number): number }} models
+ * @param {{ readonly createPlace: (n: number) => Place, readonly latitudeOf: (n: number) => number }} models
  * @throws {Error} where a record or an entry is missing, too many, or not what it should be
  */
 export async function check(peer, records, { createPlace, latitudeOf }) {

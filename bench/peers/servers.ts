@@ -97,9 +97,9 @@ export function versionOf(kind: ServerKind): string {
 }
 
 export async function startServer(kind: ServerKind): Promise<Server> {
+  const port = await freePort();
   const directory = mkdtempSync(join(tmpdir(), `godwit-bench-${kind}-`));
   try {
-    const port = await freePort();
     return await (kind === 'redis' ? startRedis(directory, port) : startPostgres(directory, port));
   } catch (error) {
     rmSync(directory, { recursive: true, force: true });
