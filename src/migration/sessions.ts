@@ -54,7 +54,7 @@ const sessionFormat = createRowFormat<Session>('session', {
 /** What was watched of a session is forgotten when nobody has asked for it for so long. Milliseconds. */
 const forgottenMs = 1_200_000;
 /** Rows of sessions that are looked at together, to bury or to count them. */
-const buriedAtOnce = 1_000;
+const lookedAtOnce = 1_000;
 
 /** The sessions of a database, as one process keeps its own and judges others. */
 export interface Sessions {
@@ -221,7 +221,7 @@ export function createSessions(options: SessionsOptions): Sessions {
 
   const readAll = async (tx: Transaction): Promise<readonly Session[]> => {
     const { begin, end } = rangeOf(keys.sessions);
-    const rows = await tx.getRangeAll(begin, end, { snapshot: true, limit: buriedAtOnce });
+    const rows = await tx.getRangeAll(begin, end, { snapshot: true, limit: lookedAtOnce });
     return rows.map(({ value }) => sessionFormat.parse(value));
   };
 
