@@ -16,7 +16,7 @@ import { watchForStop } from './intent-watch.ts';
 import { readStatus } from './read-status.ts';
 import { isRetryable } from './retry.ts';
 import type { HeldMigration, ModelMigration } from './runtime.ts';
-import type { MigrationError, MigrationPhase } from './state.ts';
+import type { MigrationError, MigrationPhase, MigrationState } from './state.ts';
 import { checkCursor } from './state.ts';
 import {
   completePhase,
@@ -210,7 +210,9 @@ async function backfill(
     const setups = createTransformSetups(migration, stored, state, handlers.backfill);
     const pass = createTransformPass(migration, setups, handlers.backfill);
     const slices = state.sourceKeySpaces.map((keySpace) => rangeOf(model.keys.records(keySpace)));
-    return endOf(await runPass(migration, held, pass, slices));
+    const end = await runPass(migration, held, pass, slices);
+    if (end.type === 'done') await refuseLeftBehind(migration, state);
+    return endOf(end);
   }
   if (handler !== undefined && !state.handlerSucceeded) {
     const end = await callHandler(migration, held, handler);
@@ -220,6 +222,24 @@ async function backfill(
   if (!state.indexes.some(({ mode }) => mode === 'fill')) return success;
   const slice = rangeOf(model.keys.records(state.targetKeySpace));
   return endOf(await runPass(migration, held, createIndexPass(migration, state), [slice]));
+}
+
+/** Each chunk clears what it moves. What is in an old key space afterwards would be swept: it must be nothing. */
+async function refuseLeftBehind({ runtime, model }: ModelMigration, state: MigrationState): Promise<void> {
+  for (const keySpace of state.sourceKeySpaces) {
+    if (keySpace === state.targetKeySpace) continue;
+    const { begin, end } = rangeOf(model.keys.records(keySpace));
+    const [row] = await runtime.database.transact((tx) =>
+      tx.getRangeAll(begin, end, { limit: 1, snapshot: true }),
+    );
+    if (row === undefined) continue;
+    throw new MigrationException(
+      'VERIFICATION_FAILED',
+      `A record of ${model.name} lies in its old key space behind the backfill, under ${row.key.toString('hex')}. ` +
+        'Nothing is published and nothing is swept; resetMigration moves what is left.',
+      { details: { model: model.name, keySpace, key: row.key.toString('hex') } },
+    );
+  }
 }
 
 async function verify(migration: ModelMigration, held: HeldMigration): Promise<WorkEnd> {

@@ -3,6 +3,8 @@ import { KeyValueError, KeyValueErrorCode } from '../../src/kv/kv.ts';
 import { backfill } from '../../src/migration/backfill-spec.ts';
 import type { MigrationContext } from '../../src/migration/context.ts';
 import { MigrationOutcome } from '../../src/migration/outcome.ts';
+import { defineModel } from '../../src/model/index.ts';
+import { rangeOf } from '../../src/records/keys.ts';
 import type { StoreOptions } from '../../src/store/options.ts';
 import { waitForApproval } from '../rig/approval.ts';
 import { CityV1, CityV2, cityId, createLatch, toCityV2, typesOf } from '../rig/migration.ts';
@@ -19,6 +21,8 @@ afterEach(() => rig.close());
 
 const cities = 250;
 const models = { 1: CityV2 };
+const ByName = defineModel({ ...CityV1, version: '2.0', key: ['name', 'id'] });
+const toByName = { dataModelsById: { 1: ByName }, migrationHandler: backfill({ unchanged: true }) };
 const migrationHandler = { City: backfill({ transform: toCityV2 }) };
 const answers = ['applied', 'lost'] as const;
 
@@ -92,6 +96,53 @@ describe.each(answers)('a migration of which every first commit is %s, with an u
     rig = createTrapRig();
     expect(await migrate(count, options, answer)).toEqual(undisturbed);
   });
+});
+
+/** From now on a chunk is applied, and whoever sent it hears that it took too long: so it is tried again, smaller. */
+function failFirstChunk(): void {
+  rig.afterCommit = (commit) => {
+    if (!commit.sets(rig.keys.touched)) return;
+    rig.afterCommit = undefined;
+    throw new KeyValueError(KeyValueErrorCode.timedOut);
+  };
+}
+
+describe('a chunk that is applied, and is said to have timed out,', () => {
+  const oneMover = { dataModelsById: models, maxBackfillConcurrency: 1 };
+
+  it('is counted once', async () => {
+    await rig.fill(cities);
+    failFirstChunk();
+    const store = await rig.open({ ...oneMover, migrationHandler });
+    expect(rig.afterCommit).toBe(undefined);
+    expect(await store.migrationMetrics(1)).toMatchObject({ recordsMoved: cities, failed: 0 });
+  });
+
+  it('leaves no record behind where what it has moved is gone from its place', async () => {
+    await rig.fill(cities);
+    failFirstChunk();
+    const store = await rig.open({ ...toByName, maxBackfillConcurrency: 1 });
+    expect(rig.afterCommit).toBe(undefined);
+    expect(await store.model(ByName).count()).toBe(cities);
+  });
+});
+
+it('a record that lies in its old key space behind the backfill is not swept, but keeps it from ending', async () => {
+  await rig.fill(3);
+  const { begin, end } = rangeOf(rig.keys.records(1));
+  const [stray] = await rig.database.transact((tx) => tx.getRangeAll(begin, end, { limit: 1 }));
+  if (stray === undefined) throw new Error('there are no cities');
+  await rig.database.transact((tx) => Promise.resolve(tx.clear(stray.key)));
+  rig.afterCommit = async (commit) => {
+    if (!commit.sets(rig.keys.touched)) return;
+    rig.afterCommit = undefined;
+    await rig.database.transact((tx) => Promise.resolve(tx.set(stray.key, stray.value)));
+  };
+  const store = await rig.open({ ...toByName, ...inBackground, migrationVerification: 'off' });
+  await expect(store.awaitMigration(1)).rejects.toThrow('VERIFICATION_FAILED');
+  await store.resetMigration(1);
+  await store.awaitMigration(1);
+  expect(await store.model(ByName).count()).toBe(3);
 });
 
 it('a step whose end is applied, with an unknown result, keeps its lease', async () => {

@@ -234,6 +234,10 @@ class RangeMover {
     const { claims, number, pacing } = this.#range;
     let { row } = this.#range;
     let ahead: Promise<PreparedChunk> | undefined;
+    const dropAhead = async () => {
+      await ahead?.catch(() => undefined);
+      ahead = undefined;
+    };
     try {
       while (!row.done && !this.#range.signal.aborted) {
         const startedMs = clock.monotonicMs();
@@ -249,16 +253,16 @@ class RangeMover {
         if (result.type === 'intent') return result.intent;
         if (result.type === 'tooMuch') {
           this.#control = nextChunkControl(this.#control, { type: 'tooMuch' });
-          await ahead?.catch(() => undefined);
-          ahead = undefined;
+          await dropAhead();
           continue;
         }
         if (result.type === 'cut') {
           row = result.row;
-          await ahead?.catch(() => undefined);
-          ahead = undefined;
+          await dropAhead();
           continue;
         }
+        // One that was given up had been applied, and was of other records: what was read ahead begins behind this one.
+        if (result.row.cursor !== cursorBehind(row, chunk)) await dropAhead();
         if (result.conflicts > 0) this.#control = nextChunkControl(this.#control, { type: 'conflict' });
         else {
           // A limit makes chunks smaller, so that it is kept evenly; other delays are no matter of their size.
@@ -293,7 +297,7 @@ class RangeMover {
       }
       return undefined;
     } finally {
-      await ahead?.catch(() => undefined);
+      await dropAhead();
       if (row.done) claims.ended(number);
       else await claims.giveBack({ number, row }).catch(() => undefined);
     }
@@ -378,7 +382,7 @@ class RangeMover {
     const share = chunk.lastKey === undefined ? 1 : shareBefore(row, chunk.lastKey);
     return {
       ...row,
-      cursor: chunk.lastKey?.toString('base64') ?? row.cursor,
+      cursor: cursorBehind(row, chunk),
       done,
       claim: done ? null : row.claim,
       seq: row.seq + 1,
@@ -400,6 +404,9 @@ class RangeMover {
 /** Whether the range ends within the chunk by now. */
 const isBeyond = ({ lastKey }: PreparedChunk, { end }: RangeRow): boolean =>
   lastKey !== undefined && lastKey.compare(bytesOf(end)) >= 0;
+
+const cursorBehind = ({ cursor }: RangeRow, { lastKey }: PreparedChunk): string | null =>
+  lastKey?.toString('base64') ?? cursor;
 
 /** Attempts that met a change of something they had read. One that was lost without an answer (1021) met none. */
 function conflictsOf({ attempt, afterUnknownResult }: Transaction): number {

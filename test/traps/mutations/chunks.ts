@@ -251,4 +251,38 @@ export const chunkMutations: readonly Mutation[] = [
       },
     ],
   },
+  {
+    mutation: 'what was read ahead of a chunk that was given up, and had been applied, is written',
+    killer: by(
+      'integration/unknown-results.test.ts',
+      'a chunk that is applied, and is said to have timed out, leaves no record behind where what it has moved is gone from its place',
+    ),
+    replacements: [
+      {
+        file: 'src/migration/passes/mover.ts',
+        find: '        if (result.row.cursor !== cursorBehind(row, chunk)) await dropAhead();\n',
+        replace: '',
+      },
+      // Two stand guard: this one would keep it from being lost.
+      {
+        file: 'src/migration/step.ts',
+        find: "    if (end.type === 'done') await refuseLeftBehind(migration, state);\n",
+        replace: '',
+      },
+    ],
+  },
+  {
+    mutation: 'a backfill ends whatever is left in an old key space',
+    killer: by(
+      'integration/unknown-results.test.ts',
+      'a record that lies in its old key space behind the backfill is not swept, but keeps it from ending',
+    ),
+    replacements: [
+      {
+        file: 'src/migration/step.ts',
+        find: "    if (end.type === 'done') await refuseLeftBehind(migration, state);\n",
+        replace: '',
+      },
+    ],
+  },
 ];
