@@ -32,6 +32,8 @@ export interface Started {
 }
 
 export interface BuiltCommand {
+  /** Where it all lies, and what is started runs. */
+  readonly home: string;
   /** Of the command itself. */
   readonly main: string;
   start(args: readonly string[], env?: Readonly<Record<string, string>>): Started;
@@ -78,6 +80,7 @@ export async function buildCommand(): Promise<BuiltCommand> {
   const startCommand: BuiltCommand['start'] = (args, env) => start(process.execPath, [main, ...args], env);
 
   return {
+    home: home.path,
     main,
     start: startCommand,
     godwit: (args, env) => startCommand(args, env).ended,

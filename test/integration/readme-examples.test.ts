@@ -3,13 +3,15 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildPackageInto } from '../rig/built-package.ts';
-import { codeBlocks, readme } from '../rig/readme.ts';
+import { codeBlocks, nameOf, readme } from '../rig/readme.ts';
 import { createTemporaryDirectory } from '../rig/temporary-directory.ts';
 
 /** Every block of JavaScript names its file in its first line. */
 const programs = codeBlocks(readme)
   .filter(({ language }) => language !== 'sh')
-  .map(({ language, text }) => ({ language, text, name: /^\/\/ ([\w-]+\.js)\n/.exec(text)?.[1] }));
+  .map(({ language, text }) => ({ language, text, name: nameOf(text) }))
+  // With the commands between them, by test/soak/rollout.test.ts.
+  .filter(({ name }) => name?.startsWith('rollout-') !== true);
 
 const directory = createTemporaryDirectory('readme');
 

@@ -16,6 +16,9 @@ export function codeBlocks(markdown: string): readonly CodeBlock[] {
   }));
 }
 
+/** A block of JavaScript names its file in its first line. */
+export const nameOf = (text: string): string | undefined => /^\/\/ ([\w-]+\.js)\n/.exec(text)?.[1];
+
 /** Rows of the table whose header has these columns, cell by cell, without the backquotes around a whole cell. */
 export function tableRows(markdown: string, ...columns: readonly string[]): readonly (readonly string[])[] {
   const lines = markdown.split('\n');
