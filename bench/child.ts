@@ -1,23 +1,40 @@
+/** Fills a directory with places, or moves them in one of four ways and checks what came out. */
 import { createHash } from 'node:crypto';
-import { backfill, FoundationDBDataStore, openDatabase } from '../src/index.ts';
+import { backfill, createWorkerPool, FoundationDBDataStore, openDatabase } from '../src/index.ts';
 import type { KeyValueDatabase } from '../src/index.ts';
 import { definitionData } from '../src/model/normalize.ts';
 import type { KeyRange } from '../src/records/keys.ts';
 import { createStoreKeys, keyAfter, rangeOf } from '../src/records/keys.ts';
 import { createRecordCodec } from '../src/records/record-codec.ts';
+import { watchChunkCommits } from './chunk-commits.ts';
+import { spend } from './costly-transform.ts';
 import { runLmdbLoop } from './lmdb-loop.ts';
+import type { LoopOptions } from './loop.ts';
 import { runLoop, target } from './loop.ts';
 import type { Measured } from './measure.ts';
 import { measure, watchAnonymousMemory } from './measure.ts';
+import type { PlaceSizes } from './models.ts';
 import { benchSubspace, createPlace, latitudeOf, placeModelId, PlaceV1, PlaceV2 } from './models.ts';
+import { answer, readTask } from './run-child.ts';
 
-/** Who moves the records. */
-export type Side = 'godwit' | 'loop' | 'lmdb';
+/** Who moves the records: by hand on lmdb and on the key-value port, Godwit with one worker thread and with its default. */
+export type Side = 'lmdb' | 'loop' | 'godwit-1' | 'godwit';
 
-/** What a child process is to do, as its one argument. */
+/** What a child process is to do. */
 export interface ChildTask {
   readonly kind: 'fill' | Side;
   readonly directory: string;
+  readonly records: number;
+  readonly sizes: PlaceSizes;
+  /** `costly` takes as long as the environment says: bench/costly-transform.ts. Default `cheap`. */
+  readonly transform?: 'cheap' | 'costly';
+  /** Whether it is told when which records were moved. Default false. */
+  readonly isSampled?: boolean;
+}
+
+/** After a commit: so many records were moved, so long after the first chunk began. */
+export interface Sample {
+  readonly ms: number;
   readonly records: number;
 }
 
@@ -37,50 +54,79 @@ export interface ChildReport {
   readonly peakRssBytes: number;
   /** The same without the pages of files that are mapped into memory; null where that cannot be told. */
   readonly peakAnonymousBytes: number | null;
+  /** Where it was asked for. */
+  readonly samples: readonly Sample[];
 }
 
 type Times = Pick<ChildReport, 'workMs' | 'workCpuMs' | 'workMainCpuMs' | 'verifyMs' | 'openMs'>;
 
 /** Rows that are read at once: far below the limits of a transaction. */
-const rowsAtATime = 5_000;
-const recordsPerFill = 1_000;
+const rowsAtATime: Readonly<Record<PlaceSizes, number>> = { small: 5_000, mixed: 500 };
+const recordsPerFill: Readonly<Record<PlaceSizes, number>> = { small: 1_000, mixed: 100 };
 
-async function fill({ directory, records }: ChildTask): Promise<void> {
+async function fill({ directory, records, sizes }: ChildTask): Promise<void> {
   const store = await FoundationDBDataStore.open({
     database: `embedded:${directory}`,
     subspace: benchSubspace,
     dataModelsById: { [placeModelId]: PlaceV1 },
   });
-  for (let from = 0; from < records; from += recordsPerFill) {
+  const step = recordsPerFill[sizes];
+  for (let from = 0; from < records; from += step) {
     await store.transact(async (tx) => {
-      for (let n = from; n < Math.min(records, from + recordsPerFill); n += 1) {
-        await tx.model(PlaceV1).add(createPlace(n));
+      for (let n = from; n < Math.min(records, from + step); n += 1) {
+        await tx.model(PlaceV1).add(createPlace(n, sizes));
       }
     });
   }
   await store.close();
 }
 
-async function migrate(directory: string): Promise<Times> {
+class Sampler {
+  readonly samples: Sample[] = [];
+  readonly #total: number;
+  #beganMs = 0;
+
+  constructor(total: number) {
+    this.#total = total;
+  }
+
+  begin(): void {
+    this.#beganMs = performance.now();
+  }
+
+  /** What verify reads after it is none of it. */
+  moved(records: number): void {
+    if ((this.samples.at(-1)?.records ?? 0) >= this.#total) return;
+    this.samples.push({ ms: performance.now() - this.#beganMs, records });
+  }
+}
+
+async function migrate(task: ChildTask, sampler: Sampler | undefined): Promise<Times> {
+  const { directory, kind, transform = 'cheap' } = task;
   const begun = new Map<string, ReturnType<typeof measure>>();
   const took = new Map<string, Measured>();
+  const own = await openDatabase(`embedded:${directory}`);
+  const pool = kind === 'godwit-1' ? createWorkerPool({ maxThreads: 1 }) : undefined;
+  const file = transform === 'costly' ? 'costly-place-transform' : 'transform';
   const endOpen = measure();
   const store = await FoundationDBDataStore.open({
-    database: `embedded:${directory}`,
+    database: sampler === undefined ? own : watchChunkCommits(own, (records) => sampler.moved(records)),
     subspace: benchSubspace,
     dataModelsById: { [placeModelId]: PlaceV2 },
-    migrationHandler: backfill({
-      module: new URL(`./transform${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
-    }),
+    migrationHandler: backfill({ module: new URL(`./${file}.js`, import.meta.url) }),
+    ...(pool === undefined ? {} : { pool }),
     migrationAuditEventReporter({ type, phase }) {
       if (phase === null) return;
       if (type === 'PhaseStarted') begun.set(phase, measure());
+      if (type === 'PhaseStarted' && phase === 'Backfill') sampler?.begin();
       const end = type === 'PhaseCompleted' ? begun.get(phase) : undefined;
       if (end !== undefined) took.set(phase, end());
     },
   });
   const { ms: openMs } = endOpen();
   await store.close();
+  await pool?.close();
+  await own.close();
   const [work, verify] = [took.get('Backfill'), took.get('Verify')];
   if (work === undefined || verify === undefined) throw new Error('a phase was not told of');
   return { ...asWork(work), verifyMs: verify.ms, openMs };
@@ -92,18 +138,31 @@ const asWork = ({ ms, cpuMs, mainCpuMs }: Measured) => ({
   workMainCpuMs: mainCpuMs,
 });
 
-async function loop(directory: string): Promise<Times> {
-  const database = await openDatabase(`embedded:${directory}`);
+function loopOptions({ transform }: ChildTask, sampler: Sampler | undefined): LoopOptions {
+  let records = 0;
+  return {
+    spend: transform === 'costly' ? spend : () => undefined,
+    moved(more) {
+      records += more;
+      sampler?.moved(records);
+    },
+  };
+}
+
+async function loop(task: ChildTask, sampler: Sampler | undefined): Promise<Times> {
+  const database = await openDatabase(`embedded:${task.directory}`);
+  sampler?.begin();
   const end = measure();
-  await runLoop(database);
+  await runLoop(database, loopOptions(task, sampler));
   const work = end();
   await database.close();
   return { ...asWork(work), verifyMs: 0, openMs: work.ms };
 }
 
-async function lmdbLoop(directory: string): Promise<Times> {
+async function lmdbLoop(task: ChildTask, sampler: Sampler | undefined): Promise<Times> {
   let took: Measured | undefined;
-  await runLmdbLoop(directory, async (work) => {
+  await runLmdbLoop(task.directory, loopOptions(task, sampler), async (work) => {
+    sampler?.begin();
     const end = measure();
     await work();
     took = end();
@@ -112,8 +171,9 @@ async function lmdbLoop(directory: string): Promise<Times> {
   return { ...asWork(took), verifyMs: 0, openMs: took.ms };
 }
 
-const movers: Readonly<Record<Side, (directory: string) => Promise<Times>>> = {
+const movers: Readonly<Record<Side, typeof migrate>> = {
   godwit: migrate,
+  'godwit-1': migrate,
   loop,
   lmdb: lmdbLoop,
 };
@@ -122,6 +182,7 @@ const movers: Readonly<Record<Side, (directory: string) => Promise<Times>>> = {
 async function check({
   directory,
   records,
+  sizes,
 }: ChildTask): Promise<Pick<ChildReport, 'digest' | 'recordBytes'>> {
   const database = await openDatabase(`embedded:${directory}`);
   const keys = createStoreKeys(benchSubspace).model(placeModelId);
@@ -129,9 +190,11 @@ async function check({
   const hash = createHash('sha256');
   let recordBytes = 0;
   let n = 0;
-  for await (const { key, value } of rowsOf(database, rangeOf(keys.records(target.keySpace)))) {
+  const limit = rowsAtATime[sizes];
+  for await (const { key, value } of rowsOf(database, rangeOf(keys.records(target.keySpace)), limit)) {
     const { record, schemaId } = codec.decode(value);
-    if (record['id'] !== BigInt(n) || record['latitude'] !== latitudeOf(n) || schemaId !== target.schemaId) {
+    const isMoved = record['id'] === BigInt(n) && record['latitude'] === latitudeOf(n);
+    if (!isMoved || record['text'] !== createPlace(n, sizes).text || schemaId !== target.schemaId) {
       throw new Error(`record ${n} was not migrated`);
     }
     hash.update(key).update(value);
@@ -139,7 +202,7 @@ async function check({
     n += 1;
   }
   let entries = 0;
-  for await (const { key, value } of rowsOf(database, rangeOf(keys.index(target.indexId)))) {
+  for await (const { key, value } of rowsOf(database, rangeOf(keys.index(target.indexId)), limit)) {
     hash.update(key).update(value);
     entries += 1;
   }
@@ -150,11 +213,9 @@ async function check({
   return { digest: hash.digest('hex'), recordBytes: recordBytes / Math.max(1, n) };
 }
 
-async function* rowsOf(database: KeyValueDatabase, { begin, end }: KeyRange) {
+async function* rowsOf(database: KeyValueDatabase, { begin, end }: KeyRange, limit: number) {
   for (let from = begin; ;) {
-    const rows = await database.transact((tx) =>
-      tx.getRangeAll(from, end, { snapshot: true, limit: rowsAtATime }),
-    );
+    const rows = await database.transact((tx) => tx.getRangeAll(from, end, { snapshot: true, limit }));
     const last = rows.at(-1);
     if (last === undefined) return;
     yield* rows;
@@ -162,21 +223,19 @@ async function* rowsOf(database: KeyValueDatabase, { begin, end }: KeyRange) {
   }
 }
 
-async function run(task: ChildTask): Promise<ChildReport | undefined> {
+async function run(task: ChildTask): Promise<ChildReport | null> {
   if (task.kind === 'fill') {
     await fill(task);
-    return undefined;
+    return null;
   }
+  const sampler = task.isSampled === true ? new Sampler(task.records) : undefined;
   const stopWatching = watchAnonymousMemory();
-  const times = await movers[task.kind](task.directory);
+  const times = await movers[task.kind](task, sampler);
   const peakAnonymousBytes = stopWatching();
   // Before the result is checked: that is not what is measured.
   const peakRssBytes = process.resourceUsage().maxRSS * 1_024;
-  return { ...times, ...(await check(task)), peakRssBytes, peakAnonymousBytes };
+  const samples = sampler?.samples ?? [];
+  return { ...times, ...(await check(task)), peakRssBytes, peakAnonymousBytes, samples };
 }
 
-const [argument] = process.argv.slice(2);
-if (argument === undefined) throw new Error('a child is given its task as JSON');
-const report = await run(JSON.parse(argument) as ChildTask);
-process.send?.(report ?? null);
-process.disconnect?.();
+answer(await run(readTask<ChildTask>()));

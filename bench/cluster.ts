@@ -28,7 +28,7 @@ import type { ClusterReport, ClusterTask, CoreUse } from './cluster-child.ts';
 import type { Sizes } from './cluster-models.ts';
 import { median, spread } from './compare.ts';
 import { compile, describeMachine } from './compile.ts';
-import { bySizeVariable, work, workVariable } from './costly-transform.ts';
+import { bySizeVariable, measureWork, workVariable } from './costly-transform.ts';
 import type { LedgerCommit } from './ledger-spy.ts';
 import type { Costs } from './projection.ts';
 import { project } from './projection.ts';
@@ -380,17 +380,6 @@ function readOptions() {
     cheapRecords: quick ? 50_000 : 400_000,
     isChosen: (name: string) => only === undefined || only === name,
   };
-}
-
-/** How much work takes that many microseconds when nobody else has the core: the quickest of many tries. */
-function measureWork(micros: number): number {
-  const amount = 1_000_000;
-  const took = Array.from({ length: 50 }, () => {
-    const beganMs = performance.now();
-    work(amount);
-    return performance.now() - beganMs;
-  });
-  return Math.round((amount * micros) / 1_000 / Math.min(...took));
 }
 
 const options = readOptions();
