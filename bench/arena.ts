@@ -5,7 +5,7 @@ import type { PlaceSizes } from './models.ts';
 import type { ChildOptions } from './run-child.ts';
 import { runChild } from './run-child.ts';
 
-type Run = ChildOptions & Pick<ChildTask, 'transform' | 'isSampled'>;
+type Run = ChildOptions & Pick<ChildTask, 'transform' | 'isSampled' | 'isBare'>;
 
 /** A directory with that many records of version 1.0, and what children do on fresh copies of it. */
 export class Arena {
@@ -41,11 +41,14 @@ export class Arena {
     return join(this.#parent, 'original');
   }
 
-  /** Moves the records of a copy, and checks them. */
-  run(kind: Side, { transform = 'cheap', isSampled = false, ...options }: Run = {}): Promise<ChildReport> {
+  /** Moves the records of a copy, and checks them unless it is bare. */
+  run(
+    kind: Side,
+    { transform = 'cheap', isSampled = false, isBare = false, ...options }: Run = {},
+  ): Promise<ChildReport> {
     const { records, sizes } = this;
     return this.onCopy((directory) => {
-      const task: ChildTask = { kind, directory, records, sizes, transform, isSampled };
+      const task: ChildTask = { kind, directory, records, sizes, transform, isSampled, isBare };
       return runChild<ChildReport>(this.#file, task, options);
     });
   }

@@ -188,7 +188,7 @@ async function compareScans(
   const [begin, end] = [keyOf(0), keyOf(rows)];
   return compare(
     {
-      name: `scan of ${rows} rows`,
+      name: 'range scan',
       operations: rows,
       async ours() {
         let [n, bytes] = [0, 0];

@@ -29,7 +29,7 @@ export async function measureStartup(bench: Bench): Promise<void> {
   await measureImports(bench);
 }
 
-async function measureOpen({ compiled, scratch, section, runs, isQuick }: Bench): Promise<void> {
+async function measureOpen({ compiled, scratch, section, runs, isQuick, nodeOptions }: Bench): Promise<void> {
   const file = join(compiled, 'startup-child.js');
   const directory = join(scratch, 'startup');
   mkdirSync(directory);
@@ -67,7 +67,9 @@ async function measureOpen({ compiled, scratch, section, runs, isQuick }: Bench)
   const cold: StartupTask = { kind: 'cold', directory: join(directory, 'cold'), models: mostModels };
   await runChild<ColdReport>(file, cold);
   const reports: ColdReport[] = [];
-  for (let round = 0; round < rounds; round += 1) reports.push(await runChild<ColdReport>(file, cold));
+  for (let round = 0; round < rounds; round += 1) {
+    reports.push(await runChild<ColdReport>(file, cold, { execArgv: nodeOptions }));
+  }
   section.print(`as the first thing that a process does, with as many models`);
   section.figure({
     name: `first open of ${mostModels} models in a fresh process`,
@@ -80,7 +82,7 @@ async function measureOpen({ compiled, scratch, section, runs, isQuick }: Bench)
   );
 }
 
-async function measureImports({ compiled, section, runs, isQuick }: Bench): Promise<void> {
+async function measureImports({ compiled, section, runs, isQuick, nodeOptions }: Bench): Promise<void> {
   const file = join(compiled, 'import-child.js');
   const rounds = runs ?? (isQuick ? 3 : 10);
   section.print();
@@ -89,7 +91,7 @@ async function measureImports({ compiled, section, runs, isQuick }: Bench): Prom
     const url = pathToFileURL(join(compiled, '..', entry.file)).href;
     const run = (isListed: boolean) => {
       const task: ImportTask = { url, isListed };
-      return runChild<ImportReport>(file, task);
+      return runChild<ImportReport>(file, task, { execArgv: nodeOptions });
     };
     const { files } = await run(true);
     await run(false);
