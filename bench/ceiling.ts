@@ -15,10 +15,10 @@
 import { Arena } from './arena.ts';
 import type { ChildReport, Side } from './child.ts';
 import { median } from './compare.ts';
-import { measureWork, workVariable } from './costly-transform.ts';
 import type { Bench, Figure } from './figures.ts';
 import { count, percent, rate } from './figures.ts';
 import type { PlaceSizes } from './models.ts';
+import { measureWork, workVariable } from './work.ts';
 
 const sides: readonly Side[] = ['lmdb', 'loop', 'godwit-1', 'godwit'];
 const nameOf: Readonly<Record<Side, string>> = {

@@ -1,8 +1,10 @@
 /** Fills a directory with places, or moves them in one of four ways and checks what came out. */
 import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { backfill, createWorkerPool, FoundationDBDataStore, openDatabase } from '../src/index.ts';
 import type { KeyValueDatabase } from '../src/index.ts';
 import { definitionData } from '../src/model/normalize.ts';
+import { createIndexEncoder } from '../src/records/index-entries.ts';
 import type { KeyRange } from '../src/records/keys.ts';
 import { createStoreKeys, keyAfter, rangeOf } from '../src/records/keys.ts';
 import { createRecordCodec } from '../src/records/record-codec.ts';
@@ -189,23 +191,37 @@ async function check({
 }: ChildTask): Promise<Pick<ChildReport, 'digest' | 'recordBytes'>> {
   const database = await openDatabase(`embedded:${directory}`);
   const keys = createStoreKeys(benchSubspace).model(placeModelId);
-  const codec = createRecordCodec(definitionData(PlaceV2));
+  const wanted = definitionData(PlaceV2);
+  const [index] = wanted.indexes;
+  if (index === undefined) throw new Error('the model has no index');
+  const codec = createRecordCodec(wanted);
+  const encoder = createIndexEncoder(wanted, index);
+  const recordsPrefix = keys.records(target.keySpace);
+  const expectedEntries: Buffer[] = [];
   const hash = createHash('sha256');
   let recordBytes = 0;
   let n = 0;
   const limit = rowsAtATime[sizes];
-  for await (const { key, value } of rowsOf(database, rangeOf(keys.records(target.keySpace)), limit)) {
+  for await (const { key, value } of rowsOf(database, rangeOf(recordsPrefix), limit)) {
     const { record, schemaId } = codec.decode(value);
-    const isMoved = record['id'] === BigInt(n) && record['latitude'] === latitudeOf(n);
-    if (!isMoved || record['text'] !== createPlace(n, sizes).text || schemaId !== target.schemaId) {
+    const expected = { ...createPlace(n, sizes), latitude: latitudeOf(n) };
+    if (!isDeepStrictEqual({ ...record }, expected) || schemaId !== target.schemaId) {
       throw new Error(`record ${n} was not migrated`);
+    }
+    for (const entry of encoder.entries(record, key.subarray(recordsPrefix.length))) {
+      expectedEntries.push(entry.key);
     }
     hash.update(key).update(value);
     recordBytes += key.length + value.length;
     n += 1;
   }
+  expectedEntries.sort((left, right) => Buffer.compare(left, right));
+  const indexPrefix = keys.index(target.indexId);
   let entries = 0;
-  for await (const { key, value } of rowsOf(database, rangeOf(keys.index(target.indexId)), limit)) {
+  for await (const { key, value } of rowsOf(database, rangeOf(indexPrefix), limit)) {
+    if (expectedEntries[entries]?.equals(key.subarray(indexPrefix.length)) !== true) {
+      throw new Error(`entry ${entries} is none that the records demand`);
+    }
     hash.update(key).update(value);
     entries += 1;
   }

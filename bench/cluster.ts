@@ -28,10 +28,11 @@ import type { ClusterReport, ClusterTask, CoreUse } from './cluster-child.ts';
 import type { Sizes } from './cluster-models.ts';
 import { median, spread } from './compare.ts';
 import { compile, describeMachine } from './compile.ts';
-import { bySizeVariable, measureWork, workVariable } from './costly-transform.ts';
+import { bySizeVariable } from './costly-transform.ts';
 import type { LedgerCommit } from './ledger-spy.ts';
 import type { Costs } from './projection.ts';
 import { project } from './projection.ts';
+import { measureWork, workVariable } from './work.ts';
 
 interface Setup {
   readonly nodes: number;

@@ -1,28 +1,9 @@
 import { defineTransform } from '../src/model/transform.ts';
 import { NoteV1, NoteV2, weightOf } from './cluster-models.ts';
+import { work, workVariable } from './work.ts';
 
-/** How much work a record is, in the mean: whoever starts the nodes has measured what takes the time it wants. */
-export const workVariable = 'GODWIT_BENCH_WORK';
 /** Set where a record costs in proportion to its size. */
 export const bySizeVariable = 'GODWIT_BENCH_BY_SIZE';
-
-/** The same work whoever else has the core: a loop that looks at the clock would count what others do. */
-export function work(amount: number): number {
-  let value = 1;
-  for (let n = 0; n < amount; n += 1) value = (Math.imul(value, 1_664_525) + 1_013_904_223) | 0;
-  return value;
-}
-
-/** How much work takes that many microseconds when nobody else has the core: the quickest of many tries. */
-export function measureWork(micros: number): number {
-  const probe = 1_000_000;
-  const took = Array.from({ length: 50 }, () => {
-    const beganMs = performance.now();
-    work(probe);
-    return performance.now() - beganMs;
-  });
-  return Math.round((probe * micros) / 1_000 / Math.min(...took));
-}
 
 const amount = Number(process.env[workVariable] ?? 0);
 let sink = 0;

@@ -11,11 +11,12 @@
 import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { median } from './compare.ts';
-import { bySizeVariable, measureWork, workVariable } from './costly-transform.ts';
+import { bySizeVariable } from './costly-transform.ts';
 import type { EtaData, EtaReport, EtaSample, EtaTask } from './eta-child.ts';
 import type { Bench } from './figures.ts';
 import { count, percent } from './figures.ts';
 import { runChild } from './run-child.ts';
+import { measureWork, workVariable } from './work.ts';
 
 interface Course {
   readonly name: string;

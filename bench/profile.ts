@@ -13,9 +13,9 @@ import { parseArgs } from 'node:util';
 import { Arena } from './arena.ts';
 import type { ChildTask, Side } from './child.ts';
 import { compile, describeMachine } from './compile.ts';
-import { measureWork, workVariable } from './costly-transform.ts';
 import { count, percent, print } from './figures.ts';
 import type { PlaceSizes } from './models.ts';
+import { measureWork, workVariable } from './work.ts';
 
 /** What V8 writes, as far as it is read here. */
 interface Profile {

@@ -42,6 +42,11 @@ export type { MigrationMetrics } from './migration/counters.ts';
 export type { DuplicatePair } from './migration/duplicates.ts';
 export type { MigrationEvent } from './migration/events.ts';
 export type { MigrationHandler } from './migration/handlers.ts';
+export type {
+  MigrationThrottle,
+  MigrationThrottleFunction,
+  ThrottledChunk,
+} from './migration/host-throttle.ts';
 export { externalOwner } from './migration/external-owner.ts';
 export type { ExternalOwnerOptions, OwnershipQuestion } from './migration/external-owner.ts';
 export { FoundationDBMigrationLease } from './migration/foundationdb-lease.ts';

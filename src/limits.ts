@@ -373,6 +373,20 @@ export const limits = {
       source: 'to requests of operators with an id, of a model: a day of the busiest one',
       beyond: 'the oldest is forgotten; its request would be carried out again',
     },
+    throttleMs: {
+      value: 60_000,
+      unit: 'ms',
+      source:
+        'of one answer of `migrationThrottle`, and until there is one: a host that forgot it holds nothing up',
+      beyond: 'asked again; without an answer the chunk goes on',
+    },
+    pressureMs: {
+      value: 5_000,
+      unit: 'ms',
+      source:
+        'before a chunk, from 50 ms, doubled while the database does not keep up: it recovers in seconds',
+      beyond: 'the delay stops growing',
+    },
     statusEventMs: {
       value: 100,
       unit: 'ms',

@@ -72,6 +72,8 @@ export interface TransactOptions extends TransactionOptions {
   readonly retryLimit?: number | undefined;
   /** Aborts between attempts and while backing off. The promise rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
+  /** Is told of each error after which there may be another attempt. */
+  readonly onRetry?: ((error: KeyValueError) => void) | undefined;
 }
 
 export interface KeyValueTransaction {
@@ -185,6 +187,10 @@ export const KeyValueErrorCode = {
   accessedUnreadable: 1036,
   processBehind: 1037,
   databaseLocked: 1038,
+  proxyMemoryExceeded: 1042,
+  batchThrottled: 1051,
+  readProxyMemoryExceeded: 1078,
+  tagThrottled: 1213,
   ioError: 1510,
   clientInvalidOperation: 2000,
   keyOutsideLegalRange: 2004,
@@ -217,6 +223,7 @@ const keyValueErrorTexts: Readonly<Record<number, string>> = {
   1042: 'a commit proxy is out of memory',
   1051: 'the cluster serves no batch transactions for now',
   1078: 'a proxy that gives out versions is out of memory',
+  1213: 'the cluster serves fewer transactions of this tag for now',
   1510: 'the disk failed to carry out an operation',
   2000: 'an argument is not what the operation takes',
   2004: 'key begins with 0xff, which is reserved',

@@ -7,7 +7,7 @@ export async function runTransaction<T>(
   body: (tx: Transaction) => Promise<T>,
   options: TransactOptions = {},
 ): Promise<T> {
-  const { signal, retryLimit = Number.POSITIVE_INFINITY } = options;
+  const { signal, retryLimit = Number.POSITIVE_INFINITY, onRetry } = options;
   signal?.throwIfAborted();
   const tx: KeyValueTransaction = database.createTransaction(options);
   try {
@@ -18,6 +18,7 @@ export async function runTransaction<T>(
         return result;
       } catch (error) {
         if (!(error instanceof KeyValueError) || tx.attempt >= retryLimit) throw error;
+        onRetry?.(error);
         await tx.onError(error);
         signal?.throwIfAborted();
       }

@@ -10,6 +10,7 @@ import { createRecordWriter } from '../records/record-writer.ts';
 import type { StoredForms } from '../records/stored-forms.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { count } from './counters.ts';
 import type { StoredModel } from './plan.ts';
 import type { HeldMigration, ModelMigration } from './runtime.ts';
 import type { MigrationState } from './state.ts';
@@ -152,6 +153,8 @@ export function createStepContext(
           advanced = step;
           answer = { value };
           tx.set(model.keys.touched, Buffer.from(state.migrationId));
+          // No counter, but a sign of life.
+          count(tx, model.keys, runtime.clock.wallMs(), {});
           return value;
         },
         { signal: held.lease.lost },

@@ -63,6 +63,11 @@ export function count(tx: Transaction, keys: ModelKeys, atMs: number, additions:
   tx.atomicOp('max', keys.counter('lastEventAtMs'), integer(atMs));
 }
 
+/** When the model's migration last committed anything, by the wall clock of whoever did; 0 when it never has. */
+export async function readLastEventAtMs(tx: Transaction, keys: ModelKeys): Promise<number> {
+  return integerOf(await tx.get(keys.counter('lastEventAtMs'), { snapshot: true }));
+}
+
 export async function readMetrics(tx: Transaction, keys: ModelKeys): Promise<MigrationMetrics> {
   const { begin, end } = rangeOf(keys.counters);
   const rows = new Map<string, number>();

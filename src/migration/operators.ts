@@ -167,12 +167,13 @@ export async function answerOperator(
 
 /** As this process will see the model once the operator's word is written. */
 function untroubled(
-  { clock, migrations, busState, sessions }: OperatorRuntime,
+  { clock, migrations, busState, sessions, stalledAfterMs }: OperatorRuntime,
   { id }: ConfiguredModel,
 ): StatusReader {
   const local = migrations.get(id);
-  if (local === undefined) return { clock, migrations, busState, sessions };
-  return { clock, busState, sessions, migrations: new Map([[id, { ...local, trouble: undefined }]]) };
+  const reader = { clock, migrations, busState, sessions, stalledAfterMs };
+  if (local === undefined) return reader;
+  return { ...reader, migrations: new Map([[id, { ...local, trouble: undefined }]]) };
 }
 
 /** Whoever asks from now on is told how it goes on, not how it went before. */

@@ -2,11 +2,12 @@ import type { Transaction } from '../kv/kv.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { PassName } from '../records/keys.ts';
 import { isApprovable, readApproval } from './approval.ts';
+import { readLastEventAtMs } from './counters.ts';
 import { readLocalReason } from './dependency-path.ts';
 import type { Intent } from './intent.ts';
 import { isStopping, readAnyIntent } from './intent.ts';
 import type { Owner } from './owner.ts';
-import { readOwner } from './owner.ts';
+import { beatFormat, readOwner } from './owner.ts';
 import type { LedgerTotals, RangeRow } from './passes/ledger.ts';
 import { readRanges, totalsOf } from './passes/ledger.ts';
 import type { ModelPlan } from './plan.ts';
@@ -14,7 +15,7 @@ import { planModel, readStoredModel } from './plan.ts';
 import type { MigrationRuntime, OperatorRuntime } from './runtime.ts';
 import type { MigrationError, MigrationState } from './state.ts';
 import { readState } from './state.ts';
-import type { Sessions } from './sessions.ts';
+import type { Sessions, SessionSaying } from './sessions.ts';
 import type {
   MigrationMover,
   MigrationProgress,
@@ -29,21 +30,22 @@ export function readStatus(runtime: OperatorRuntime, model: ConfiguredModel): Pr
 }
 
 /** What of a process a status is read with. */
-export type StatusReader = Pick<MigrationRuntime, 'migrations' | 'clock' | 'busState'> & {
-  readonly sessions: Pick<Sessions, 'nodeIdOf'>;
+export type StatusReader = Pick<MigrationRuntime, 'migrations' | 'clock' | 'busState' | 'stalledAfterMs'> & {
+  readonly sessions: Pick<Sessions, 'find'>;
 };
 
 export async function readStatusIn(
   tx: Transaction,
-  { migrations, clock, busState, sessions }: StatusReader,
+  { migrations, clock, busState, sessions, stalledAfterMs }: StatusReader,
   model: ConfiguredModel,
 ): Promise<MigrationStatus> {
   const { keys } = model;
-  const [stored, storedState, owner, intent] = await Promise.all([
+  const [stored, storedState, owner, intent, lastEventAtMs] = await Promise.all([
     readStoredModel(tx, keys),
     readState(tx, keys),
     readOwner(tx, keys),
     readAnyIntent(tx, keys),
+    readLastEventAtMs(tx, keys),
   ]);
   const plan = planModel(stored, model);
   const state = isAbout(plan, storedState) ? storedState : undefined;
@@ -59,6 +61,8 @@ export async function readStatusIn(
   const awaits = state?.approvalSinceMs !== undefined && isApprovable(state);
   const approval = awaits ? await readApproval(tx, keys, state.migrationId) : undefined;
   const local = migrations.get(model.id);
+  const nowMs = clock.wallMs();
+  const sessionsThere = await findSessions(tx, sessions, owner?.session, rows);
   return describe({
     model,
     plan,
@@ -71,9 +75,11 @@ export async function readStatusIn(
     isGateClosed: stored?.fence.state === 'migrating',
     localReason: await readLocalReason(tx, migrations, model.id),
     localError: local?.trouble,
-    nowMs: clock.wallMs(),
+    nowMs,
     localMismatch: local?.mismatch,
-    movers: await moversOf(tx, sessions, rows),
+    movers: moversOf(sessionsThere, rows),
+    throttled: throttledOf(sessionsThere, model.id, nowMs, stalledAfterMs),
+    stalled: await stalledOf(tx, model, { state, owner, lastEventAtMs, nowMs, stalledAfterMs }),
     bus: busState(),
   });
 }
@@ -95,28 +101,88 @@ interface Found {
   readonly nowMs: number;
   readonly localMismatch: MigrationReason | undefined;
   readonly movers: MigrationStatus['movers'];
+  /** As whoever moves it says. */
+  readonly throttled: MigrationReason | undefined;
+  /** Where nothing else explains it. */
+  readonly stalled: MigrationReason | undefined;
   readonly bus: MigrationStatus['bus'];
 }
 
-async function moversOf(
+/** What is found of those that move ranges, the owner first. */
+type FoundSessions = ReadonlyMap<string, SessionSaying>;
+
+async function findSessions(
   tx: Transaction,
-  sessions: Pick<Sessions, 'nodeIdOf'>,
+  sessions: Pick<Sessions, 'find'>,
+  owner: string | undefined,
   rows: readonly RangeRow[],
-): Promise<readonly MigrationMover[]> {
+): Promise<FoundSessions> {
+  // Verification and what is written by hand are not throttled.
+  if (rows.length === 0) return new Map();
+  const claims = rows.flatMap(({ claim, done }) => (claim === null || done ? [] : [claim.session]));
+  const names = new Set(owner === undefined || owner === '' ? claims : [owner, ...claims]);
+  const found = await Promise.all(
+    [...names].map(async (session) => [session, await sessions.find(tx, session)] as const),
+  );
+  return new Map(
+    found.flatMap(([session, saying]) => (saying === undefined ? [] : [[session, saying] as const])),
+  );
+}
+
+/** The owner's word counts before that of its helpers. */
+function throttledOf(
+  sessions: FoundSessions,
+  modelId: number,
+  nowMs: number,
+  stalledAfterMs: number,
+): MigrationReason | undefined {
+  for (const { nodeId, atMs, ttlMs, throttled = [] } of sessions.values()) {
+    const said = throttled.find((one) => one.modelId === modelId);
+    // What a dead process said last is no reason any more.
+    if (said === undefined || nowMs - atMs >= Math.max(ttlMs, stalledAfterMs)) continue;
+    return { code: 'throttled', message: `${nodeId}: ${said.reason}`, sinceMs: said.sinceMs };
+  }
+  return undefined;
+}
+
+interface Signs {
+  readonly state: MigrationState | undefined;
+  readonly owner: Owner | undefined;
+  readonly lastEventAtMs: number;
+  readonly nowMs: number;
+  readonly stalledAfterMs: number;
+}
+
+/** By the wall clocks of those who commit and of who asks: it is said to people, and decides nothing. */
+async function stalledOf(
+  tx: Transaction,
+  { keys }: ConfiguredModel,
+  { state, owner, lastEventAtMs, nowMs, stalledAfterMs }: Signs,
+): Promise<MigrationReason | undefined> {
+  if (state === undefined || owner === undefined || owner.token === '') return undefined;
+  // The delay of a retry is no standstill, but what comes after it may be.
+  const sinceMs = Math.max(lastEventAtMs, state.status === 'Retry' ? (state.retryAtMs ?? 0) : 0);
+  if (lastEventAtMs === 0 || nowMs - sinceMs < stalledAfterMs) return undefined;
+  const beat = beatFormat.parseOptional(await tx.get(keys.beat, { snapshot: true }));
+  const isSilent = beat === undefined || nowMs - beat.atMs >= Math.max(owner.ttlMs, stalledAfterMs);
+  const about = isSilent ? 'has not beaten for as long, and nobody takes its place' : 'still has the lease';
+  const message = `nothing was committed for ${stalledAfterMs} ms or longer; ${owner.nodeId} ${about}`;
+  return { code: 'stalled', message, sinceMs };
+}
+
+function moversOf(sessions: FoundSessions, rows: readonly RangeRow[]): readonly MigrationMover[] {
   const claimed = rows.flatMap(({ claim, done, recordsPerSecond }) =>
     claim === null || done ? [] : [{ session: claim.session, recordsPerSecond }],
   );
   const distinct = [...new Set(claimed.map(({ session }) => session))];
-  const movers = await Promise.all(
-    distinct.map(async (session) => {
-      const own = claimed.filter((one) => one.session === session);
-      return {
-        nodeId: await sessions.nodeIdOf(tx, session),
-        ranges: own.length,
-        recordsPerSecond: own.reduce((sum, one) => sum + one.recordsPerSecond, 0),
-      };
-    }),
-  );
+  const movers = distinct.map((session) => {
+    const own = claimed.filter((one) => one.session === session);
+    return {
+      nodeId: sessions.get(session)?.nodeId,
+      ranges: own.length,
+      recordsPerSecond: own.reduce((sum, one) => sum + one.recordsPerSecond, 0),
+    };
+  });
   // One without a session has ended, and its claims are free.
   return movers
     .filter((mover): mover is MigrationMover => mover.nodeId !== undefined)
@@ -212,11 +278,13 @@ function reasonOf(found: Found, standing: MigrationStatusState): MigrationReason
     const message = `${what}; Contract begins once an operator calls approveMigration`;
     return { code: 'approval', message, sinceMs: found.unapprovedSinceMs };
   }
-  if (standing === 'Running' && state?.status === 'Retry' && state.retryAtMs !== null) {
+  const { throttled, stalled } = found;
+  const isRetryDue = standing === 'Running' && state?.status === 'Retry' && stalled !== undefined;
+  if (standing === 'Running' && state?.status === 'Retry' && state.retryAtMs !== null && !isRetryDue) {
     const message = state.message ?? 'waits before the next try';
     return { code: 'retryBackoff', message, sinceMs: nowMs, untilMs: state.retryAtMs };
   }
-  if (standing === 'Running') return found.localMismatch;
+  if (standing === 'Running') return throttled ?? stalled ?? found.localMismatch;
   if (standing !== 'Waiting') return undefined;
   if (plan.type === 'none' && state === undefined) {
     const message =

@@ -13,6 +13,7 @@ import type { MigrationMeters } from '../telemetry/meters.ts';
 import type { ContractApproval } from './approval.ts';
 import type { MigrationEventHub } from './events.ts';
 import type { MigrationHandlers } from './handlers.ts';
+import type { HostThrottle } from './host-throttle.ts';
 import type { LeaseHandle, MigrationLease } from './lease.ts';
 import type { StoredModel } from './plan.ts';
 import type { Sessions } from './sessions.ts';
@@ -20,6 +21,7 @@ import type { ChunkControl } from './passes/controller.ts';
 import type { RetryPolicy } from './retry.ts';
 import type { MigrationError, MigrationPhase, MigrationState } from './state.ts';
 import type { MigrationReason } from './status.ts';
+import type { RateLimit } from './throttle.ts';
 import type { CheckedVerification } from './verification.ts';
 
 /** Threads that run what `workers/transform.ts` does. */
@@ -57,6 +59,8 @@ export interface MigrationRuntime {
   readonly contractApproval: ContractApproval;
   readonly maxBackfillConcurrency: number;
   readonly throttle: Throttle;
+  /** Without a commit for so long a migration is stalled, milliseconds. */
+  readonly stalledAfterMs: number;
   /** The models that this process has something to do for, by id. */
   readonly migrations: ReadonlyMap<number, ModelMigration>;
   /** What hand-written handlers get as `context.store`, bound to one step. */
@@ -66,16 +70,16 @@ export interface MigrationRuntime {
 /** What of it an operator's word needs: there may be no program behind it that could migrate. */
 export type OperatorRuntime = Pick<
   MigrationRuntime,
-  'database' | 'clock' | 'random' | 'lease' | 'busState' | 'nodeId' | 'migrations'
+  'database' | 'clock' | 'random' | 'lease' | 'busState' | 'nodeId' | 'migrations' | 'stalledAfterMs'
 > & {
   readonly events: Pick<MigrationEventHub, 'persist' | 'committed' | 'changed'>;
-  readonly sessions: Pick<Sessions, 'nodeIdOf'>;
+  readonly sessions: Pick<Sessions, 'find'>;
 };
 
-/** Slows the movers of this process down. */
+/** What slows the movers of this process down, besides the database. */
 export interface Throttle {
-  /** Waits until `records` more may be moved. Resolves at once where there is no limit, and when aborted. */
-  take(records: number, signal: AbortSignal): Promise<void>;
+  readonly limit: RateLimit | undefined;
+  readonly host: HostThrottle | undefined;
 }
 
 /** Which step a context store belongs to: it passes the gate of this model alone, and ends with the step. */

@@ -4,7 +4,23 @@ import { rest } from '../ports/clock.ts';
 import type { ProcessIdentity, ProcessPort } from '../ports/process.ts';
 import type { StoreKeys } from '../records/keys.ts';
 import { rangeOf } from '../records/keys.ts';
-import { createRowFormat, isCount, isNumber, isString } from '../records/row.ts';
+import {
+  createRowFormat,
+  isCount,
+  isListOf,
+  isNumber,
+  isOptional,
+  isShape,
+  isString,
+} from '../records/row.ts';
+
+/** That a process moves a model slower than it could, and why. */
+export interface Throttled {
+  readonly modelId: number;
+  readonly reason: string;
+  /** Wall clock, for people. */
+  readonly sinceMs: number;
+}
 
 /** A process that moves ranges, for as long as it does. Its beats say that its claims still count. */
 export interface Session extends ProcessIdentity {
@@ -15,6 +31,8 @@ export interface Session extends ProcessIdentity {
   readonly ttlMs: number;
   /** Wall clock of the last beat, for people. */
   readonly atMs: number;
+  /** The models that it moves slower than it could; left out where there are none. */
+  readonly throttled?: readonly Throttled[] | undefined;
 }
 
 const sessionFormat = createRowFormat<Session>('session', {
@@ -28,11 +46,14 @@ const sessionFormat = createRowFormat<Session>('session', {
   bootId: isString,
   pidNamespace: isString,
   startTime: isString,
+  throttled: isOptional(
+    isListOf(isShape<Throttled>({ modelId: isCount, reason: isString, sinceMs: isNumber })),
+  ),
 });
 
 /** What was watched of a session is forgotten when nobody has asked for it for so long. Milliseconds. */
 const forgottenMs = 1_200_000;
-/** Rows of sessions that are looked at with one beat. */
+/** Rows of sessions that are looked at together, to bury or to count them. */
 const buriedAtOnce = 1_000;
 
 /** The sessions of a database, as one process keeps its own and judges others. */
@@ -56,18 +77,40 @@ export interface Sessions {
   bury(tx: Transaction, session: string): Promise<void>;
   /** Whoever lost its lease to a silence that was watched is as silent as a mover. */
   presumeOver(session: string): void;
-  /** The nodes behind sessions, for people. */
-  nodeIdOf(tx: Transaction, session: string): Promise<string | undefined>;
+  /** What a session says of itself, for people. */
+  find(tx: Transaction, session: string): Promise<SessionSaying | undefined>;
+  /**
+   * The sessions that are not over, this one first: it is announced where it is not. Each call looks at the database, in a
+   * transaction that begins behind the commit of the announcement. Nobody else can have announced itself before the call
+   * and be missing.
+   */
+  living(signal: AbortSignal): Promise<Living | undefined>;
+  /** Another number each time that this process was announced anew: until then nobody had counted it. */
+  arrival(): number;
+  /**
+   * What the row says of a model from now on: at once where the model was not throttled and is, or the other way round,
+   * else with the next beat. Never rejects.
+   */
+  tellThrottled(modelId: number, throttled: Omit<Throttled, 'modelId'> | undefined): Promise<void>;
 }
 
-/** The node behind a session, as the database has it. */
-export async function readNodeId(
+/** What people are told of a session. */
+export type SessionSaying = Pick<Session, 'nodeId' | 'ttlMs' | 'atMs' | 'throttled'>;
+
+export interface Living {
+  /** As of the row that was read. */
+  readonly arrival: number;
+  /** TTLs of the others, milliseconds. */
+  readonly othersTtlMs: readonly number[];
+}
+
+/** A session, as the database has it. */
+export async function readSession(
   tx: Transaction,
   keys: StoreKeys,
   session: string,
-): Promise<string | undefined> {
-  const bytes = await tx.get(keys.session(session), { snapshot: true });
-  return sessionFormat.parseOptional(bytes)?.nodeId;
+): Promise<Session | undefined> {
+  return sessionFormat.parseOptional(await tx.get(keys.session(session), { snapshot: true }));
 }
 
 export interface SessionsOptions {
@@ -101,15 +144,17 @@ export function createSessions(options: SessionsOptions): Sessions {
   /** Grows also over rows that were cleared: no two of them are alike for whoever watches. */
   let beats = 0;
   let isAnnounced = false;
+  let arrivals = 0;
+  const throttled = new Map<number, Throttled>();
   let leaving: Promise<unknown> = Promise.resolve();
 
   const write = (tx: Transaction, n: number) => {
     beats = Math.max(beats, n);
-    const row = { ...process.identity, session: own, n, nodeId, ttlMs, atMs: clock.wallMs() };
+    const said = throttled.size === 0 ? {} : { throttled: [...throttled.values()] };
+    const row = { ...process.identity, session: own, n, nodeId, ttlMs, atMs: clock.wallMs(), ...said };
     tx.set(key, sessionFormat.encode(row));
   };
-  const read = async (tx: Transaction, session: string) =>
-    sessionFormat.parseOptional(await tx.get(keys.session(session), { snapshot: true }));
+  const read = (tx: Transaction, session: string) => readSession(tx, keys, session);
 
   const beat = async (signal: AbortSignal): Promise<void> => {
     while (!signal.aborted) {
@@ -151,10 +196,16 @@ export function createSessions(options: SessionsOptions): Sessions {
     return unchangedMs >= Math.max(itsTtlMs, ttlMs);
   };
 
+  const isSilent = (row: Session): boolean => {
+    if (!process.isCertainlyDead(row, row.session)) return observe(row.session, row);
+    observations.delete(row.session);
+    return true;
+  };
+
   const isOver = async (tx: Transaction, session: string): Promise<boolean> => {
     if (session === own) return false;
     const row = await read(tx, session);
-    if (row !== undefined && !process.isCertainlyDead(row, session)) return observe(session, row);
+    if (row !== undefined) return isSilent(row);
     observations.delete(session);
     return true;
   };
@@ -168,12 +219,25 @@ export function createSessions(options: SessionsOptions): Sessions {
     if (isDead) tx.clear(keys.session(session));
   };
 
-  const buryAll = async (tx: Transaction): Promise<void> => {
+  const readAll = async (tx: Transaction): Promise<readonly Session[]> => {
     const { begin, end } = rangeOf(keys.sessions);
     const rows = await tx.getRangeAll(begin, end, { snapshot: true, limit: buriedAtOnce });
-    for (const { session } of rows.map(({ value }) => sessionFormat.parse(value))) {
+    return rows.map(({ value }) => sessionFormat.parse(value));
+  };
+
+  const buryAll = async (tx: Transaction): Promise<void> => {
+    for (const { session } of await readAll(tx)) {
       if (await isOver(tx, session)) await bury(tx, session);
     }
+  };
+
+  const announce = async (tx: Transaction): Promise<void> => {
+    // Who lets go and claims again finds the row gone, or the claim conflicts with its clearing.
+    await leaving;
+    isAnnounced = true;
+    if ((await tx.get(key)) !== undefined) return;
+    arrivals += 1;
+    write(tx, beats + 1);
   };
 
   return {
@@ -203,12 +267,7 @@ export function createSessions(options: SessionsOptions): Sessions {
         },
       };
     },
-    async announce(tx) {
-      // Who lets go and claims again finds the row gone, or the claim conflicts with its clearing.
-      await leaving;
-      isAnnounced = true;
-      if ((await tx.get(key)) === undefined) write(tx, beats + 1);
-    },
+    announce,
     isOver,
     bury,
     presumeOver(session) {
@@ -216,8 +275,36 @@ export function createSessions(options: SessionsOptions): Sessions {
       const unchangedMs = Number.POSITIVE_INFINITY;
       observations.set(session, { n: undefined, unchangedMs, readAtMs: clock.monotonicMs() });
     },
-    async nodeIdOf(tx, session) {
-      return session === own ? nodeId : readNodeId(tx, keys, session);
+    async find(tx, session) {
+      if (session !== own) return read(tx, session);
+      return { nodeId, ttlMs, atMs: clock.wallMs(), throttled: [...throttled.values()] };
+    },
+    async living(signal) {
+      // Taken for dead, or between two claims: what nobody counts must not move.
+      for (let attempt = 0; attempt < 3; attempt += 1) {
+        const arrival = arrivals;
+        const rows = await database.transact(readAll, { signal });
+        // Announced anew meanwhile: nobody knows which of the two rows was read.
+        if (arrival !== arrivals) continue;
+        if (rows.some(({ session }) => session === own)) {
+          const others = rows.filter((row) => row.session !== own && !isSilent(row));
+          return { arrival, othersTtlMs: others.map((other) => other.ttlMs) };
+        }
+        await database.transact(announce, { signal });
+      }
+      return undefined;
+    },
+    arrival: () => arrivals,
+    async tellThrottled(modelId, said) {
+      const isNews = throttled.has(modelId) !== (said !== undefined);
+      if (said === undefined) throttled.delete(modelId);
+      else throttled.set(modelId, { modelId, ...said });
+      if (!isNews || !isAnnounced) return;
+      const tell = async (tx: Transaction) => {
+        const present = sessionFormat.parseOptional(await tx.get(key));
+        if (present !== undefined) write(tx, present.n + 1);
+      };
+      await database.transact(tell).catch(onFailure);
     },
   };
 }

@@ -12,6 +12,7 @@ export interface MigrationReason {
     | 'retryBackoff'
     | 'throttled'
     | 'approval'
+    | 'stalled'
     | 'pausing'
     | 'canceling'
     | 'targetChanged'

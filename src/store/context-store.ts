@@ -1,5 +1,6 @@
 import { ModelException } from '../errors.ts';
 import type { KeyValueDatabase, Transaction } from '../kv/kv.ts';
+import { count } from '../migration/counters.ts';
 import type { ContextScope } from '../migration/runtime.ts';
 import { hashOf } from '../model/canonical.ts';
 import type { AnyModel } from '../model/define.ts';
@@ -41,7 +42,12 @@ export function createContextRequests(
   const admit = (_tx: Transaction, asked: ConfiguredModel, fence: Fence) => {
     if (asked.id !== model.id || target === undefined) return Promise.resolve(undefined);
     const view = createModelView(model, { ...fence, keySpace: held.state.targetKeySpace }, target);
-    return Promise.resolve(touching(createRecordAccess(view), model, held.state.migrationId));
+    const touch = (tx: Transaction) => {
+      tx.set(model.keys.touched, Buffer.from(held.state.migrationId));
+      // No counter, but a sign of life.
+      count(tx, model.keys, runtime.clock.wallMs(), {});
+    };
+    return Promise.resolve(touching(createRecordAccess(view), touch));
   };
   /** On the way to a version between, the model is what that one says, and nothing of the last one's can be kept. */
   const findInStep = (definition: AnyModel): ConfiguredModel => {
@@ -60,8 +66,7 @@ function otherVersion({ name, version }: AnyModel, model: ConfiguredModel): Mode
 }
 
 /** What is written marks the migration: there is no way back by itself any more. */
-function touching(access: RecordAccess, { keys }: ConfiguredModel, migrationId: string): RecordAccess {
-  const touch = (tx: Transaction) => tx.set(keys.touched, Buffer.from(migrationId));
+function touching(access: RecordAccess, touch: (tx: Transaction) => void): RecordAccess {
   return {
     ...access,
     add(tx, ...rest) {

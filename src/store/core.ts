@@ -20,10 +20,11 @@ import type { MigrationNode } from '../migration/node-host.ts';
 import { readStatusIn } from '../migration/read-status.ts';
 import { initialChunkControl } from '../migration/passes/controller.ts';
 import { leastSplitRecords } from '../migration/passes/split.ts';
-import type { MigrationRuntime, ModelMigration, TransformPool } from '../migration/runtime.ts';
+import type { MigrationRuntime, ModelMigration, Throttle, TransformPool } from '../migration/runtime.ts';
 import type { MigrationStatus } from '../migration/status.ts';
 import { createSessions } from '../migration/sessions.ts';
-import { createThrottle, unthrottled } from '../migration/throttle.ts';
+import { createHostThrottle } from '../migration/host-throttle.ts';
+import { createRateLimit } from '../migration/throttle.ts';
 import { eitherOf } from '../migration/watch.ts';
 import type { AnyModel } from '../model/define.ts';
 import type { ModelOrder } from '../model/order.ts';
@@ -198,6 +199,17 @@ export function createCore(parts: CoreParts): StoreCore {
     return model;
   };
   const nodeId = options.nodeId ?? `${hostname()}-${process.identity.pid}-${session.slice(0, 6)}`;
+  const sessions = createSessions({
+    database,
+    keys,
+    clock,
+    process,
+    session,
+    nodeId,
+    ttlMs: options.migrationLeaseTimeoutMs,
+    heartbeatMs: options.migrationLeaseHeartbeatMs,
+    onFailure: (error) => logger.warn({ err: error }, 'a session could not beat'),
+  });
   const runtime: MigrationRuntime = {
     database,
     keys,
@@ -215,27 +227,15 @@ export function createCore(parts: CoreParts): StoreCore {
     session,
     leastSplitRecords: ports.fewRecords?.leastSplit ?? leastSplitRecords,
     firstChunk: { records: ports.fewRecords?.firstChunk ?? initialChunkControl.records },
-    sessions: createSessions({
-      database,
-      keys,
-      clock,
-      process,
-      session,
-      nodeId,
-      ttlMs: options.migrationLeaseTimeoutMs,
-      heartbeatMs: options.migrationLeaseHeartbeatMs,
-      onFailure: (error) => logger.warn({ err: error }, 'a session could not beat'),
-    }),
+    sessions,
     hints,
     heartbeatMs: options.migrationLeaseHeartbeatMs,
     retryPolicy: options.migrationRetryPolicy,
     verification: options.migrationVerification,
     contractApproval: options.migrationContractApproval,
     maxBackfillConcurrency: options.maxBackfillConcurrency,
-    throttle:
-      options.migrationMaxRecordsPerSecond === undefined
-        ? unthrottled
-        : createThrottle(clock, options.migrationMaxRecordsPerSecond),
+    throttle: createThrottle(options, { clock, logger, meters, sessions }),
+    stalledAfterMs: options.migrationStalledAfterMs,
     migrations,
     createContextStore: (scope) => parts.createContextStore(core)(scope),
   };
@@ -318,6 +318,27 @@ function openBus({ bus: given }: CheckedOptions, clock: Clock, logger: Logger, m
   const bus: MessageBus =
     given === undefined ? localBus({ clock }) : natsBus({ servers: serversOf(given), logger }, { clock });
   return { bus, isOwnBus: true };
+}
+
+/** What the options say that slows this process down. */
+function createThrottle(
+  {
+    migrationMaxRecordsPerSecond: recordsPerSecond,
+    migrationThrottle: ask,
+    migrationLeaseTimeoutMs: ttlMs,
+    migrationLeaseHeartbeatMs: heartbeatMs,
+  }: CheckedOptions,
+  { clock, logger, meters, sessions }: Pick<MigrationRuntime, 'clock' | 'logger' | 'meters' | 'sessions'>,
+): Throttle {
+  const onFailure = (error: unknown) =>
+    logger.warn({ err: error }, 'those who share the limit could not be counted');
+  return {
+    limit:
+      recordsPerSecond === undefined
+        ? undefined
+        : createRateLimit({ clock, recordsPerSecond, sessions, ttlMs, heartbeatMs, onFailure }),
+    host: ask === undefined ? undefined : createHostThrottle({ clock, logger, meters, ask }),
+  };
 }
 
 /** The one that the options bring or make, else the one in the database. */

@@ -36,6 +36,7 @@ import { listModelIds } from '../records/list-models.ts';
 import { readStoreRow } from '../records/store-row.ts';
 import type { Ports } from './core.ts';
 import { checkLimit, listLimits } from './list-limits.ts';
+import { defaultStalledAfterMs } from './options.ts';
 import { callError } from './request-error.ts';
 
 export interface OpenStoredOptions {
@@ -130,6 +131,7 @@ export class StoredStore {
       migrations: new Map(),
       // Nobody hears of anything from here.
       busState: () => null,
+      stalledAfterMs: defaultStalledAfterMs,
     };
   }
 

@@ -24,6 +24,7 @@ import { checkOptions } from './options.ts';
 import { keepReadiness } from './readiness.ts';
 import { refuseBeforeWriting } from './refuse-before-writing.ts';
 import { throwIfAborted } from './request-error.ts';
+import { watchForStalls } from './watchdog.ts';
 
 /** Models published in one transaction. */
 const modelsPerTransaction = limits.store.publishedModels.value;
@@ -107,6 +108,7 @@ async function run(core: StoreCore, database: KeyValueDatabase): Promise<void> {
     models,
     signal: closing.signal,
   });
+  watchForStalls(core);
   if (pending.length > 0) await migrate(core, pending);
   await core.readiness.refresh();
   if (closing.signal.aborted) throw new RequestException('STORE_CLOSED', 'The store was closed.');

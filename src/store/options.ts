@@ -7,6 +7,7 @@ import type { ContractApproval } from '../migration/approval.ts';
 import type { MigrationAuditEventReporter } from '../migration/audit.ts';
 import type { Backfill } from '../migration/backfill-spec.ts';
 import type { MigrationHandler } from '../migration/handlers.ts';
+import type { MigrationThrottleFunction } from '../migration/host-throttle.ts';
 import type { MigrationLease, MigrationLeaseFactory } from '../migration/lease.ts';
 import type { MigrationRole } from '../migration/runtime.ts';
 import type { MigrationStep } from '../migration/step-spec.ts';
@@ -59,6 +60,9 @@ export interface VerificationOptions<Models extends AnyModels = AnyModels> {
   readonly check?: CheckOption<Models> | undefined;
 }
 
+/** Also for who reads without the options of a program. Milliseconds. */
+export const defaultStalledAfterMs = 60_000;
+
 /** Options of `FoundationDBDataStore.open`. The README has the same in one table. */
 export interface StoreOptions<Models extends AnyModels = AnyModels> {
   /**
@@ -101,8 +105,27 @@ export interface StoreOptions<Models extends AnyModels = AnyModels> {
   readonly migrationMaxParallelModels?: number | undefined;
   /** Ranges of one model that are moved side by side, 1 to 64. Default 4. */
   readonly maxBackfillConcurrency?: number | undefined;
-  /** Records that this process moves per second at most, over all models. Above 0; default: no limit. */
+  /**
+   * Records that all processes of the store together move per second at most, over all models, where each of them has this
+   * limit: each takes an equal share, and who verifies counts too. One that comes waits for up to half a lease timeout
+   * until the others have counted it; one that died keeps its share until it is judged over. So there may be less, never
+   * more: but for one chunk each, which is let through whole and paid for afterwards, and for what a process that was
+   * frozen in front of a commit still commits. Where limits differ, each keeps to its own divided by the number of
+   * processes. Verification and hand-written handlers are not slowed down. Above 0; default: no limit.
+   */
   readonly migrationMaxRecordsPerSecond?: number | undefined;
+  /**
+   * Asked before each chunk of this process that moves records or fills indexes, whether and why it shall wait; verification
+   * and hand-written handlers are not asked about. At most 60,000 ms are waited for an answer, and because of one. Whoever
+   * pauses, cancels or closes does not wait for it. What it does wrong is counted, logged once, and ignored. Default none.
+   */
+  readonly migrationThrottle?: MigrationThrottleFunction | undefined;
+  /**
+   * A migration that runs, is not throttled, waits for no retry and no operator, and has committed nothing for so long, has
+   * the reason `stalled` in its status. Milliseconds, 1,000 to 86,400,000; default 60,000. By the wall clocks of who commits
+   * and who asks: as far as they differ it is shown earlier or later.
+   */
+  readonly migrationStalledAfterMs?: number | undefined;
   /** How records and index entries are checked before publication. Default `'full'`. */
   readonly migrationVerification?: 'full' | 'off' | VerificationOptions<Models> | undefined;
   /**
@@ -244,6 +267,8 @@ const rules: { readonly [Name in keyof Required<StoreOptions>]: Rule } = {
   migrationMaxParallelModels: rule(isIntegerIn(1, 64), 'an integer from 1 to 64'),
   maxBackfillConcurrency: rule(isIntegerIn(1, 64), 'an integer from 1 to 64'),
   migrationMaxRecordsPerSecond: rule(isIn(Number.MIN_VALUE, Number.MAX_VALUE), 'a number above 0'),
+  migrationThrottle: rule(isFunction, 'a function'),
+  migrationStalledAfterMs: rule(isIn(1_000, 86_400_000), 'a number of milliseconds from 1,000 to 86,400,000'),
   migrationVerification: rule(
     (value) =>
       value === 'full' ||
@@ -303,6 +328,7 @@ export interface CheckedOptions extends StoreOptions {
   readonly continueMigrationsInBackground: boolean;
   readonly migrationMaxParallelModels: number;
   readonly maxBackfillConcurrency: number;
+  readonly migrationStalledAfterMs: number;
   readonly migrationVerification: 'off' | CheckedVerification;
   readonly migrationContractApproval: ContractApproval;
   readonly migrationRole: MigrationRole;
@@ -339,6 +365,7 @@ export function checkOptions(options: StoreOptions): CheckedOptions {
     continueMigrationsInBackground: options.continueMigrationsInBackground ?? false,
     migrationMaxParallelModels: options.migrationMaxParallelModels ?? 2,
     maxBackfillConcurrency: options.maxBackfillConcurrency ?? 4,
+    migrationStalledAfterMs: options.migrationStalledAfterMs ?? defaultStalledAfterMs,
     migrationVerification: verificationOf(options.migrationVerification),
     migrationContractApproval: options.migrationContractApproval ?? 'automatic',
     migrationRole: options.migrationRole ?? 'migrate',

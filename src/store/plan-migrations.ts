@@ -62,6 +62,7 @@ export async function planMigrationsWith(
     const looker: Looker = {
       ...program,
       clock,
+      stalledAfterMs: options.migrationStalledAfterMs,
       leads: options.migrationRole === 'migrate',
       refusesHalted: !options.continueMigrationsInBackground,
     };

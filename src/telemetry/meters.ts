@@ -40,6 +40,8 @@ export interface ModelReading {
 /** What this process does for migrations, counted where it happens. The cluster-wide, persisted counters are others. */
 export interface MigrationMeters {
   chunkCommitted(modelName: string, chunk: MeteredChunk): void;
+  /** A chunk has waited before its commit. */
+  throttled(modelName: string, cause: (typeof labelValues)['cause'][number], seconds: number): void;
   /** An audit event of this process. */
   audited(modelName: string, type: string): void;
   phaseCompleted(modelName: string, phase: string, seconds: number): void;
@@ -63,6 +65,7 @@ const nothing = () => undefined;
 
 export const silentMeters: MigrationMeters = {
   chunkCommitted: nothing,
+  throttled: nothing,
   audited: nothing,
   phaseCompleted: nothing,
   retryScheduled: nothing,
@@ -145,6 +148,7 @@ export function createMigrationMeters({ registry, store, refresh }: MigrationMet
   const losses = counter('losses');
   const restarts = counter('restarts');
   const swallowed = counter('swallowed');
+  const throttled = counter('throttled');
   const phaseDuration = histogram('phaseDuration');
   const chunkDuration = histogram('chunkDuration');
   const chunkRecords = histogram('chunkRecords');
@@ -161,6 +165,7 @@ export function createMigrationMeters({ registry, store, refresh }: MigrationMet
       one.inc(labels, 0);
     for (const type of labelValues.type) events.inc({ ...labels, type }, 0);
     for (const kind of labelValues.kind) findings.inc({ ...labels, kind }, 0);
+    for (const cause of labelValues.cause) throttled.inc({ ...labels, cause }, 0);
     return labels;
   };
   swallowed.inc({ store }, 0);
@@ -191,6 +196,7 @@ export function createMigrationMeters({ registry, store, refresh }: MigrationMet
       chunkRecords.observe(ofPass, chunk.records);
       chunkBytes.observe(ofPass, chunk.bytes);
     },
+    throttled: (model, cause, time) => throttled.inc({ ...of(model), cause }, time),
     audited: (model, type) => events.inc({ ...of(model), type }),
     phaseCompleted: (model, phase, took) => phaseDuration.observe({ ...of(model), phase }, took),
     retryScheduled: (model, code) => retries.inc({ ...of(model), code: boundedCode(code) }),

@@ -14,7 +14,7 @@ export interface MetricDefinition {
 }
 
 export type MetricLabel =
-  'store' | 'model' | 'state' | 'phase' | 'pass' | 'type' | 'code' | 'kind' | 'version' | 'engine';
+  'store' | 'model' | 'state' | 'phase' | 'pass' | 'type' | 'code' | 'kind' | 'cause' | 'version' | 'engine';
 
 /** Values of the labels that have a closed set of them. */
 export const labelValues = {
@@ -35,6 +35,7 @@ export const labelValues = {
     'Completed',
   ],
   kind: ['record', 'missing', 'unexpected'],
+  cause: ['limit', 'host', 'pressure'],
   engine: ['memory', 'embedded', 'foundationdb', 'other'],
 } as const satisfies Partial<Record<MetricLabel, readonly string[]>>;
 
@@ -102,6 +103,11 @@ export const metricDefinitions = {
     [1_000, 10_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000],
   ),
   conflicts: counter('godwit_migration_chunk_conflicts_total', 'Attempts at a chunk that conflicted.'),
+  throttled: counter(
+    'godwit_migration_throttled_seconds_total',
+    'Time that chunks waited for the limit, for the host, or because of back pressure.',
+    [...ofModel, 'cause'],
+  ),
   quarantined: counter('godwit_migration_quarantined_records_total', 'Records that were set aside.'),
   retries: counter(
     'godwit_migration_retries_total',

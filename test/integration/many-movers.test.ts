@@ -292,6 +292,7 @@ describe('a helper', () => {
     const rows = await rangesOf();
     expect(new Set(rows.flatMap(({ claim }) => (claim === null ? [] : [claim.session]))).size).toBe(1);
     // Who planned them has said so, and who gave its own back.
+    await letThingsHappen();
     expect(hinted).toEqual(['a', 'b']);
     // It has finished the chunk that was under way, and no other.
     expect(rows.filter(({ seq }) => seq > 0)).toHaveLength(1);

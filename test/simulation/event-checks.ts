@@ -95,7 +95,8 @@ function readTruth(
     migrations: new Map(),
     clock: systemClock,
     busState: () => null,
-    sessions: { nodeIdOf: () => Promise.resolve(undefined) },
+    sessions: { find: () => Promise.resolve(undefined) },
+    stalledAfterMs: 60_000,
   };
   return database.transact((tx) => readStatusIn(tx, reader, model));
 }

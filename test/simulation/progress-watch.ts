@@ -42,7 +42,8 @@ export class ProgressWatch {
       migrations: new Map(),
       clock: noClock,
       busState: () => null,
-      sessions: { nodeIdOf: () => Promise.resolve(undefined) },
+      sessions: { find: () => Promise.resolve(undefined) },
+      stalledAfterMs: 60_000,
     };
     const status = await this.#database.transact((tx) => readStatusIn(tx, context, model));
     const last = this.#last;

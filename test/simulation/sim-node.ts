@@ -6,6 +6,7 @@ import type { ProcessPort } from '../../src/ports/process.ts';
 import type { Inspector } from '../../src/migration/machine-clock.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
 import transform from '../../workers/transform.ts';
+import type { Pace } from './pace.ts';
 import type { Program } from './programs.ts';
 import type { SimBus } from './sim-bus.ts';
 import type { SimCluster } from './sim-database.ts';
@@ -24,6 +25,7 @@ interface NodeParts {
   readonly subspace: readonly string[];
   readonly living: Set<SimNode>;
   readonly bus: SimBus;
+  readonly pace: () => Pace;
   readonly faults: () => NodeFaults;
   readonly inspect: Inspector | undefined;
   readonly onAudit: (node: SimNode, event: MigrationAuditEvent) => void;
@@ -126,6 +128,7 @@ export class SimNode implements Mortal {
           persistMigrationAuditEvents: true,
           continueMigrationsInBackground: true,
           migrationStartupBudgetMs: 1_000,
+          ...this.#parts.pace(),
           ...options,
           database: this.database,
           subspace: this.#parts.subspace,

@@ -13,6 +13,8 @@ import { Approvers } from './approvers.ts';
 import { checkEnd } from './end-checks.ts';
 import { Invariants } from './invariants.ts';
 import type { Program, Programs } from './programs.ts';
+import type { Pace } from './pace.ts';
+import { createPaces } from './pace.ts';
 import { createPrograms, drawPlan, modelOf, poisonLabel } from './programs.ts';
 import { ControlRules } from './control-rules.ts';
 import { checkEvents, ignorance, positionNow } from './event-checks.ts';
@@ -56,6 +58,7 @@ interface Outsider {
 const subspace = ['simulated'];
 const busStream = 0x6275_7300;
 const approvalStream = 0x6170_7072;
+const paceStream = 0x5eed_9ace;
 /** Within this much time after the last fault everything has to be over. */
 const calmMs = 600_000;
 
@@ -87,6 +90,7 @@ class Simulation implements Simulated {
   readonly #messages: MessageRules;
   readonly #follower: Follower;
   readonly #inspect: Inspector | undefined;
+  readonly #drawPace: () => Pace;
   #storm: Storm | undefined;
   #failure: string | undefined;
   #commits = 0;
@@ -134,6 +138,7 @@ class Simulation implements Simulated {
     this.programs = createPrograms(world, drawPlan(this.random), this.modelIds);
     // Whatever is on the bus, and whoever uses it from outside, draws from a stream of its own.
     const onBus = createSeededRandom(seed ^ busStream);
+    this.#drawPace = createPaces(createSeededRandom(seed ^ paceStream), () => this.isCalm);
     this.bus = new SimBus(world, onBus, {
       published: (subject, payload) => this.#messages.published(subject, payload),
       answered: (...heard) => control.answered(...heard),
@@ -192,6 +197,7 @@ class Simulation implements Simulated {
       subspace,
       living: this.living,
       bus: this.bus,
+      pace: this.#drawPace,
       faults: () =>
         this.isCalm ? { workerCrash: 0, workerHang: 0 } : { workerCrash: 0.02, workerHang: 0.005 },
       inspect: this.#inspect,

@@ -8,6 +8,7 @@ import { indexMutations } from './mutations/indexes.ts';
 import { nodeMutations } from './mutations/node.ts';
 import { operatorMutations } from './mutations/operators.ts';
 import { ownershipMutations } from './mutations/ownership.ts';
+import { paceMutations } from './mutations/pace.ts';
 import { planMutations } from './mutations/plan.ts';
 import { publicationMutations } from './mutations/publication.ts';
 import { stateMutations } from './mutations/state.ts';
@@ -28,6 +29,7 @@ export const mutations: readonly (Mutation & { readonly number: number })[] = [
   ...nodeMutations,
   ...busMutations,
   ...claimMutations,
+  ...paceMutations,
   ...planMutations,
   ...telemetryMutations,
   ...commandMutations,

@@ -167,6 +167,12 @@ const shownBy: Readonly<Record<string, readonly [at: Shown, past?: Shown]>> = {
   'migration.quarantineRows': [
     [migration, 'reads as many rows at once as it may, and one more with the next page'],
   ],
+  'migration.throttleMs': [
+    ['unit/migration/host-throttle.test.ts', 'is asked again where it wants %d ms and may have fewer'],
+  ],
+  'migration.pressureMs': [
+    ['unit/migration/back-pressure.test.ts', 'begins with the first %i, doubles, and has a bound'],
+  ],
   'migration.statusEventMs': [[migration, 'are as far apart as they have to be, and no further']],
 
   'migration.keptAnswers': [

@@ -58,24 +58,28 @@ describe('the repository', () => {
     expect(long).toEqual([]);
   });
 
-  it('pins every dependency to one version', () => {
-    const { dependencies, devDependencies } = packageJson();
+  it.each(['', 'bench/peers/'])('pins every dependency of %spackage.json to one version', (folder) => {
+    const { dependencies, devDependencies } = packageJson(folder);
     const versions = Object.entries({ ...dependencies, ...devDependencies });
+    expect(versions).not.toEqual([]);
     expect(versions.filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([]);
   });
 
-  it('locks each package with its version, for every platform', () => {
-    const lock = JSON.parse(read('package-lock.json')) as Lock;
-    const missing = Object.entries(lock.packages).flatMap(([place, entry]) =>
-      Object.keys(entry.optionalDependencies ?? {}).filter(
-        (name) =>
-          lock.packages[`node_modules/${name}`] === undefined &&
-          lock.packages[`${place}/node_modules/${name}`] === undefined,
-      ),
-    );
-    expect(missing).toEqual([]);
-    expect(Object.entries(lock.packages).filter(([, entry]) => entry.version === undefined)).toEqual([]);
-  });
+  it.each(['', 'bench/peers/'])(
+    'locks each package in %spackage-lock.json with its version, for every platform',
+    (folder) => {
+      const lock = JSON.parse(read(`${folder}package-lock.json`)) as Lock;
+      const missing = Object.entries(lock.packages).flatMap(([place, entry]) =>
+        Object.keys(entry.optionalDependencies ?? {}).filter(
+          (name) =>
+            lock.packages[`node_modules/${name}`] === undefined &&
+            lock.packages[`${place}/node_modules/${name}`] === undefined,
+        ),
+      );
+      expect(missing).toEqual([]);
+      expect(Object.entries(lock.packages).filter(([, entry]) => entry.version === undefined)).toEqual([]);
+    },
+  );
 
   it('has every npm script that the README names', () => {
     const named = [...read('README.md').matchAll(/npm (?:run(?:-script)? ([\w:-]+)|(test|start))/g)].map(
@@ -90,7 +94,7 @@ describe('the repository', () => {
 interface Package {
   readonly scripts: Readonly<Record<string, string>>;
   readonly dependencies: Readonly<Record<string, string>>;
-  readonly devDependencies: Readonly<Record<string, string>>;
+  readonly devDependencies?: Readonly<Record<string, string>> | undefined;
 }
 
 interface Lock {
@@ -105,6 +109,6 @@ interface Lock {
   >;
 }
 
-function packageJson(): Package {
-  return JSON.parse(read('package.json')) as Package;
+function packageJson(folder = ''): Package {
+  return JSON.parse(read(`${folder}package.json`)) as Package;
 }

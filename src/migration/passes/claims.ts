@@ -150,6 +150,7 @@ export function createClaims(migration: ModelMigration, held: HeldMigration, pas
         });
       });
       isUnsure = false;
+      runtime.hints.tell(model.id);
     },
   };
 }

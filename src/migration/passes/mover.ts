@@ -5,6 +5,8 @@ import { addEntrySums } from '../../records/entry-sum.ts';
 import { behindRecord } from '../../records/record-rows.ts';
 import type { CountedAdditions } from '../counters.ts';
 import { count } from '../counters.ts';
+import type { BackPressure } from './back-pressure.ts';
+import { nextBackPressure, noBackPressure } from './back-pressure.ts';
 import type { ChunkControl } from './controller.ts';
 import { chunkLimits, nextChunkControl } from './controller.ts';
 import type { Intent } from '../intent.ts';
@@ -15,6 +17,8 @@ import type { FindingSample, IndexSum, RangeRow } from './ledger.ts';
 import { addSamples, maxSamplesPerRange, readRange, shareBefore, writeRange } from './ledger.ts';
 import { othersStand } from './others.ts';
 import type { UniqueDemand } from './name-duplicates.ts';
+import type { Pacing } from './pacing.ts';
+import { createPacing } from './pacing.ts';
 import type { RateMeter } from './rate-meter.ts';
 import { createRateMeter } from './rate-meter.ts';
 import type { HeldMigration, ModelMigration } from '../runtime.ts';
@@ -135,10 +139,12 @@ async function moveClaimed(
   const signal = AbortSignal.any([ending.signal, migration.stop, held.lease.lost]);
   let intent: Intent | undefined;
   let failure: { readonly error: unknown } | undefined;
+  const pacing = createPacing(migration, held, pass, signal);
 
   const work = async () => {
     // Ranges of a pass are alike: each begins with what the one before it has learned.
     let control = migration.runtime.firstChunk;
+    let pressure = noBackPressure;
     for (;;) {
       if (signal.aborted) return;
       try {
@@ -146,10 +152,11 @@ async function moveClaimed(
         if (claimed.type === 'intent') intent = claimed.intent;
         if (claimed.type !== 'claimed') break;
         const endRange = rate.begin();
-        const mover = new RangeMover(migration, held, pass, { ...claimed, claims, control, rate, signal });
+        const range = { ...claimed, claims, control, pressure, pacing, rate, signal };
+        const mover = new RangeMover(migration, held, pass, range);
         try {
           const seen = await mover.run();
-          control = mover.control;
+          ({ control, pressure } = mover);
           if (seen === undefined) continue;
           intent = seen;
         } finally {
@@ -167,6 +174,7 @@ async function moveClaimed(
     if (intent !== undefined) ending.abort();
   };
   await Promise.all(Array.from({ length: migration.runtime.maxBackfillConcurrency }, work));
+  await pacing.end();
   if (failure !== undefined) throw failure.error;
   return intent;
 }
@@ -188,6 +196,8 @@ const tooMuchCodes: ReadonlySet<number> = new Set([
 interface RangeOptions extends ClaimedRange {
   readonly claims: Claims;
   readonly control: ChunkControl;
+  readonly pressure: BackPressure;
+  readonly pacing: Pacing;
   readonly rate: RateMeter;
   readonly signal: AbortSignal;
 }
@@ -199,6 +209,7 @@ class RangeMover {
   readonly #pass: Pass;
   readonly #range: RangeOptions;
   #control: ChunkControl;
+  #pressure: BackPressure;
 
   constructor(migration: ModelMigration, held: HeldMigration, pass: Pass, range: RangeOptions) {
     this.#migration = migration;
@@ -206,16 +217,21 @@ class RangeMover {
     this.#pass = pass;
     this.#range = range;
     this.#control = range.control;
+    this.#pressure = range.pressure;
   }
 
   get control(): ChunkControl {
     return this.#control;
   }
 
+  get pressure(): BackPressure {
+    return this.#pressure;
+  }
+
   /** Answers the intent that ended it, if one did. */
   async run(): Promise<Intent | undefined> {
     const { clock, events, meters } = this.#migration.runtime;
-    const { claims, number } = this.#range;
+    const { claims, number, pacing } = this.#range;
     let { row } = this.#range;
     let ahead: Promise<PreparedChunk> | undefined;
     try {
@@ -223,10 +239,7 @@ class RangeMover {
         const startedMs = clock.monotonicMs();
         const chunk = await (ahead ?? this.#prepare(row, row.cursor));
         ahead = undefined;
-        // Verification only reads: what it costs others is little, and what is blocked waits for it.
-        if (this.#pass.name !== 'verify') {
-          await this.#migration.runtime.throttle.take(chunk.records, this.#range.signal);
-        }
+        const waitedMs = await pacing.wait(chunk, this.#pressure);
         if (this.#range.signal.aborted) break;
         if (!chunk.atEnd && chunk.lastKey !== undefined && this.#pass.readsAhead) {
           ahead = this.#prepare(row, chunk.lastKey.toString('base64'));
@@ -248,7 +261,8 @@ class RangeMover {
         }
         if (result.conflicts > 0) this.#control = nextChunkControl(this.#control, { type: 'conflict' });
         else {
-          const tookMs = clock.monotonicMs() - startedMs;
+          // A limit makes chunks smaller, so that it is kept evenly; other delays are no matter of their size.
+          const tookMs = clock.monotonicMs() - startedMs - waitedMs.host - waitedMs.pressure;
           const { bytes, records, mutations } = chunk;
           this.#control = nextChunkControl(this.#control, {
             type: 'committed',
@@ -258,6 +272,8 @@ class RangeMover {
             mutations,
           });
         }
+        const workedMs = clock.monotonicMs() - startedMs - waitedMs.host - waitedMs.pressure - waitedMs.limit;
+        pacing.worked(workedMs, waitedMs);
         const setAside = result.row.quarantined > row.quarantined;
         const isBackfill = this.#pass.name === 'backfill';
         meters.chunkCommitted(this.#migration.model.name, {
@@ -268,7 +284,7 @@ class RangeMover {
           bytesMoved: isBackfill ? result.row.bytes - row.bytes : 0,
           quarantined: result.row.quarantined - row.quarantined,
           conflicts: result.conflicts,
-          seconds: (clock.monotonicMs() - startedMs) / 1_000,
+          seconds: workedMs / 1_000,
         });
         this.#range.rate.moved(result.row.recordsRead - row.recordsRead);
         row = result.row;
@@ -296,6 +312,8 @@ class RangeMover {
     const { runtime, model } = this.#migration;
     const { keys } = model;
     const { state, lease } = this.#held;
+    const startedMs = runtime.clock.monotonicMs();
+    const codes: number[] = [];
     try {
       return await runtime.database.transact(
         async (tx): Promise<CommitResult> => {
@@ -330,7 +348,12 @@ class RangeMover {
           count(tx, keys, runtime.clock.wallMs(), counts);
           return { type: 'committed', row: next, conflicts };
         },
-        { timeoutMs: chunkLimits.hardMs, priority: 'batch', signal: lease.lost },
+        {
+          timeoutMs: chunkLimits.hardMs,
+          priority: 'batch',
+          signal: lease.lost,
+          onRetry: ({ code }) => void codes.push(code),
+        },
       );
     } catch (error) {
       // A single record may pass every limit: then there is no less to do, and the error is the answer.
@@ -338,6 +361,9 @@ class RangeMover {
         return { type: 'tooMuch' };
       }
       throw error;
+    } finally {
+      const tookMs = runtime.clock.monotonicMs() - startedMs;
+      this.#pressure = nextBackPressure(this.#pressure, { codes, tookMs });
     }
   }
 

@@ -11,7 +11,7 @@ import {
 import { readOwner } from '../../migration/owner.ts';
 import { planModel, readStoredModel } from '../../migration/plan.ts';
 import { readStatusIn } from '../../migration/read-status.ts';
-import { readNodeId } from '../../migration/sessions.ts';
+import { readSession } from '../../migration/sessions.ts';
 import type { MigrationState } from '../../migration/state.ts';
 import { readState } from '../../migration/state.ts';
 import type { MigrationStatus } from '../../migration/status.ts';
@@ -40,6 +40,7 @@ export interface Look extends Foreseen {
 
 export interface Looker extends Pick<Program, 'keys' | 'handlersFor'> {
   readonly clock: Clock;
+  readonly stalledAfterMs: number;
   /** Who does not lead asks nothing but whether others stand still. */
   readonly leads: boolean;
   /** Where migrations go on in the background, `open` does not refuse those that stand still. */
@@ -73,12 +74,13 @@ export async function lookAt(tx: Transaction, looker: Looker, model: ConfiguredM
   };
 }
 
-function readerOf({ keys, clock }: Looker): Parameters<typeof readStatusIn>[1] {
+function readerOf({ keys, clock, stalledAfterMs }: Looker): Parameters<typeof readStatusIn>[1] {
   return {
     migrations: new Map(),
     clock,
     busState: () => null,
-    sessions: { nodeIdOf: (tx, session) => readNodeId(tx, keys, session) },
+    sessions: { find: (tx, session) => readSession(tx, keys, session) },
+    stalledAfterMs,
   };
 }
 

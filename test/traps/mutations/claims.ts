@@ -252,8 +252,8 @@ export const claimMutations: readonly Mutation[] = [
     replacements: [
       {
         file: 'src/migration/sessions.ts',
-        find: '      await leaving;\n      isAnnounced = true;',
-        replace: '      isAnnounced = true;',
+        find: '    await leaving;\n    isAnnounced = true;',
+        replace: '    isAnnounced = true;',
       },
     ],
   },

@@ -238,3 +238,65 @@ describe('the row of a session', () => {
     await held.letGo();
   });
 });
+
+describe('the living sessions', () => {
+  const never = new AbortController().signal;
+  const living = ({ sessions }: Node) => sessions.living(never);
+
+  it('are all that are not over, and this one, which is announced where it is not', async () => {
+    const [mover, other] = [createNode('mover'), createNode('other', { itsTtlMs: 3_000 })];
+    expect(await living(mover)).toEqual({ arrival: 1, othersTtlMs: [] });
+    expect(await rowOf('mover')).toBeDefined();
+    await announce(other);
+    await announce(createNode('killed'));
+    dead.add('killed');
+    expect(await living(mover)).toEqual({ arrival: 1, othersTtlMs: [3_000] });
+    await mover.clock.advanceAsync(0);
+    for (let look = 0; look < 3_000 / heartbeatMs; look += 1) {
+      mover.clock.advance(heartbeatMs);
+      await living(mover);
+    }
+    expect(await living(mover)).toEqual({ arrival: 1, othersTtlMs: [] });
+  });
+
+  it('have this one as another arrival once it was taken for dead', async () => {
+    const mover = createNode('mover');
+    await announce(mover);
+    expect((await living(mover))?.arrival).toBe(1);
+    await database.transact((tx) => Promise.resolve(tx.clear(keys.session('mover'))));
+    expect((await living(mover))?.arrival).toBe(2);
+    expect(await rowOf('mover')).toBeDefined();
+  });
+});
+
+describe('what a session says of being throttled', () => {
+  const find = ({ sessions }: Node, session: string) => database.transact((tx) => sessions.find(tx, session));
+
+  it('is in its row at once, with each beat, and not any more when it is over', async () => {
+    const [mover, onlooker] = [createNode('mover'), createNode('onlooker')];
+    const held = mover.sessions.hold('helper');
+    await announce(mover);
+    expect((await find(onlooker, 'mover'))?.throttled).toBeUndefined();
+    await mover.sessions.tellThrottled(1, { reason: 'night', sinceMs: 5 });
+    const said = [{ modelId: 1, reason: 'night', sinceMs: 5 }];
+    expect((await find(onlooker, 'mover'))?.throttled).toEqual(said);
+    expect((await find(mover, 'mover'))?.throttled).toEqual(said);
+    await mover.sessions.tellThrottled(1, { reason: 'dawn', sinceMs: 5 });
+    expect((await find(onlooker, 'mover'))?.throttled).toEqual(said);
+    await mover.clock.advanceAsync(heartbeatMs);
+    expect((await find(onlooker, 'mover'))?.throttled).toMatchObject([{ reason: 'dawn' }]);
+    await mover.sessions.tellThrottled(1, undefined);
+    expect((await find(onlooker, 'mover'))?.throttled).toBeUndefined();
+    await held.letGo();
+  });
+
+  it('makes no row for one that has none', async () => {
+    const mover = createNode('mover');
+    await mover.sessions.tellThrottled(1, { reason: 'night', sinceMs: 5 });
+    expect(await rowOf('mover')).toBeUndefined();
+    await announce(mover);
+    await database.transact((tx) => Promise.resolve(tx.clear(keys.session('mover'))));
+    await mover.sessions.tellThrottled(1, undefined);
+    expect(await rowOf('mover')).toBeUndefined();
+  });
+});
