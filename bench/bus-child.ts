@@ -1,9 +1,9 @@
 /** What the processes of `npm run bench:bus` do: migrate once, own a slow migration, or stand by. */
 import type { MigrationAuditEvent, StoreOptions } from '../src/index.ts';
 import { backfill, FoundationDBDataStore, openDatabase } from '../src/index.ts';
-import type { KeyValueDatabase, TransactOptions } from '../src/kv/kv.ts';
 import type { WholeMessageBus } from '../src/nats.ts';
 import { natsBus } from '../src/nats.ts';
+import { watchChunkCommits } from './chunk-commits.ts';
 import { machineMs } from './machine-clock.ts';
 import type { Measured } from './measure.ts';
 import { measure, watchAnonymousMemory } from './measure.ts';
@@ -126,10 +126,6 @@ async function migrate(task: Extract<BusTask, { kind: 'migrate' }>): Promise<Bus
 
 const report = (message: BusReport | LatencyReport) => process.send?.(message);
 
-/** The commit of a chunk is the one transaction that has this much time. */
-const isChunkCommit = (options: TransactOptions | undefined) =>
-  options?.priority === 'batch' && options.timeoutMs === 4_000;
-
 async function takePart(task: Extract<BusTask, { kind: 'owner' | 'steward' }>): Promise<void> {
   const { directory, server, recordsPerSecond, kind, isThere } = task;
   const database = await openDatabase(`embedded:${directory}`);
@@ -137,20 +133,11 @@ async function takePart(task: Extract<BusTask, { kind: 'owner' | 'steward' }>): 
   if (isThere) await connected(bus);
   let lastCommitMs = 0;
   let isAwaited = true;
-  const watched: KeyValueDatabase = {
-    engine: database.engine,
-    createTransaction: (options) => database.createTransaction(options),
-    async transact(body, options) {
-      const answer = await database.transact(body, options);
-      if (isChunkCommit(options)) {
-        lastCommitMs = machineMs();
-        if (isAwaited) report({ type: 'moving' });
-        isAwaited = false;
-      }
-      return answer;
-    },
-    close: () => database.close(),
-  };
+  const watched = watchChunkCommits(database, () => {
+    lastCommitMs = machineMs();
+    if (isAwaited) report({ type: 'moving' });
+    isAwaited = false;
+  });
   const store = await FoundationDBDataStore.open({
     database: watched,
     subspace: benchSubspace,

@@ -78,7 +78,7 @@ class Benches {
 
   async fill(records: number): Promise<string> {
     const directory = join(this.#scratch, `records-${records}`);
-    const task: ChildTask = { kind: 'fill', directory, records };
+    const task: ChildTask = { kind: 'fill', directory, records, sizes: 'small' };
     await once(fork(join(this.#bench, 'child.js'), [JSON.stringify(task)], { execArgv: [] }), 'exit');
     return directory;
   }

@@ -1,3 +1,4 @@
+/** Fills a directory with places, or moves them in one of four ways and checks what came out. */
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { backfill, createWorkerPool, FoundationDBDataStore, openDatabase } from '../src/index.ts';
@@ -7,24 +8,38 @@ import { createIndexEncoder } from '../src/records/index-entries.ts';
 import type { KeyRange } from '../src/records/keys.ts';
 import { createStoreKeys, keyAfter, rangeOf } from '../src/records/keys.ts';
 import { createRecordCodec } from '../src/records/record-codec.ts';
+import { watchChunkCommits } from './chunk-commits.ts';
+import { spend } from './costly-transform.ts';
 import { runLmdbLoop } from './lmdb-loop.ts';
+import type { LoopOptions } from './loop.ts';
 import { runLoop, target } from './loop.ts';
 import type { Measured } from './measure.ts';
 import { measure, watchAnonymousMemory } from './measure.ts';
+import type { PlaceSizes } from './models.ts';
 import { benchSubspace, createPlace, latitudeOf, placeModelId, PlaceV1, PlaceV2 } from './models.ts';
+import { answer, readTask } from './run-child.ts';
 
-/** Who moves the records. */
-export type Side = 'godwit' | 'loop' | 'lmdb';
+/** Who moves the records: by hand on lmdb and on the key-value port, Godwit with one worker thread and with its default. */
+export type Side = 'lmdb' | 'loop' | 'godwit-1' | 'godwit';
 
-/** What a child process is to do, as its one argument. */
+/** What a child process is to do. */
 export interface ChildTask {
   readonly kind: 'fill' | Side;
   readonly directory: string;
   readonly records: number;
-  /** Godwit's alone. Threads at most; default: as many as a store takes by itself. */
-  readonly maxThreads?: number;
-  /** Godwit's alone. Default: the cheap one. */
+  readonly sizes: PlaceSizes;
+  /** `costly` takes as long as the environment says: bench/costly-transform.ts. Default `cheap`. */
   readonly transform?: 'cheap' | 'costly';
+  /** Whether it is told when which records were moved. Default false. */
+  readonly isSampled?: boolean;
+  /** For a profile of the moving alone: nothing is verified, and nothing checked. Default false. */
+  readonly isBare?: boolean;
+}
+
+/** After a commit: so many records were moved, so long after the first chunk began. */
+export interface Sample {
+  readonly ms: number;
+  readonly records: number;
 }
 
 /** Milliseconds, on the clock of the child. */
@@ -43,47 +58,72 @@ export interface ChildReport {
   readonly peakRssBytes: number;
   /** The same without the pages of files that are mapped into memory; null where that cannot be told. */
   readonly peakAnonymousBytes: number | null;
+  /** Where it was asked for. */
+  readonly samples: readonly Sample[];
 }
 
 type Times = Pick<ChildReport, 'workMs' | 'workCpuMs' | 'workMainCpuMs' | 'verifyMs' | 'openMs'>;
 
 /** Rows that are read at once: far below the limits of a transaction. */
-const rowsAtATime = 5_000;
-const recordsPerFill = 1_000;
+const rowsAtATime: Readonly<Record<PlaceSizes, number>> = { small: 5_000, mixed: 500 };
+const recordsPerFill: Readonly<Record<PlaceSizes, number>> = { small: 1_000, mixed: 100 };
 
-async function fill({ directory, records }: ChildTask): Promise<void> {
+async function fill({ directory, records, sizes }: ChildTask): Promise<void> {
   const store = await FoundationDBDataStore.open({
     database: `embedded:${directory}`,
     subspace: benchSubspace,
     dataModelsById: { [placeModelId]: PlaceV1 },
   });
-  for (let from = 0; from < records; from += recordsPerFill) {
+  const step = recordsPerFill[sizes];
+  for (let from = 0; from < records; from += step) {
     await store.transact(async (tx) => {
-      for (let n = from; n < Math.min(records, from + recordsPerFill); n += 1) {
-        await tx.model(PlaceV1).add(createPlace(n));
+      for (let n = from; n < Math.min(records, from + step); n += 1) {
+        await tx.model(PlaceV1).add(createPlace(n, sizes));
       }
     });
   }
   await store.close();
 }
 
-async function migrate({ directory, maxThreads, transform = 'cheap' }: ChildTask): Promise<Times> {
+class Sampler {
+  readonly samples: Sample[] = [];
+  readonly #total: number;
+  #beganMs = 0;
+
+  constructor(total: number) {
+    this.#total = total;
+  }
+
+  begin(): void {
+    this.#beganMs = performance.now();
+  }
+
+  /** What verify reads after it is none of it. */
+  moved(records: number): void {
+    if ((this.samples.at(-1)?.records ?? 0) >= this.#total) return;
+    this.samples.push({ ms: performance.now() - this.#beganMs, records });
+  }
+}
+
+async function migrate(task: ChildTask, sampler: Sampler | undefined): Promise<Times> {
+  const { directory, kind, transform = 'cheap', isBare = false } = task;
   const begun = new Map<string, ReturnType<typeof measure>>();
   const took = new Map<string, Measured>();
-  const module = transform === 'costly' ? './costly-place-transform' : './transform';
-  const pool = maxThreads === undefined ? undefined : createWorkerPool({ maxThreads });
+  const own = await openDatabase(`embedded:${directory}`);
+  const pool = kind === 'godwit-1' ? createWorkerPool({ maxThreads: 1 }) : undefined;
+  const file = transform === 'costly' ? 'costly-place-transform' : 'transform';
   const endOpen = measure();
   const store = await FoundationDBDataStore.open({
-    database: `embedded:${directory}`,
+    database: sampler === undefined ? own : watchChunkCommits(own, (records) => sampler.moved(records)),
     subspace: benchSubspace,
     dataModelsById: { [placeModelId]: PlaceV2 },
-    migrationHandler: backfill({
-      module: new URL(`${module}${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
-    }),
-    pool,
+    migrationHandler: backfill({ module: new URL(`./${file}.js`, import.meta.url) }),
+    ...(pool === undefined ? {} : { pool }),
+    ...(isBare ? { migrationVerification: 'off' as const } : {}),
     migrationAuditEventReporter({ type, phase }) {
       if (phase === null) return;
       if (type === 'PhaseStarted') begun.set(phase, measure());
+      if (type === 'PhaseStarted' && phase === 'Backfill') sampler?.begin();
       const end = type === 'PhaseCompleted' ? begun.get(phase) : undefined;
       if (end !== undefined) took.set(phase, end());
     },
@@ -91,9 +131,10 @@ async function migrate({ directory, maxThreads, transform = 'cheap' }: ChildTask
   const { ms: openMs } = endOpen();
   await store.close();
   await pool?.close();
+  await own.close();
   const [work, verify] = [took.get('Backfill'), took.get('Verify')];
-  if (work === undefined || verify === undefined) throw new Error('a phase was not told of');
-  return { ...asWork(work), verifyMs: verify.ms, openMs };
+  if (work === undefined || (verify === undefined && !isBare)) throw new Error('a phase was not told of');
+  return { ...asWork(work), verifyMs: verify?.ms ?? 0, openMs };
 }
 
 const asWork = ({ ms, cpuMs, mainCpuMs }: Measured) => ({
@@ -102,18 +143,31 @@ const asWork = ({ ms, cpuMs, mainCpuMs }: Measured) => ({
   workMainCpuMs: mainCpuMs,
 });
 
-async function loop({ directory }: ChildTask): Promise<Times> {
-  const database = await openDatabase(`embedded:${directory}`);
+function loopOptions({ transform }: ChildTask, sampler: Sampler | undefined): LoopOptions {
+  let records = 0;
+  return {
+    spend: transform === 'costly' ? spend : () => undefined,
+    moved(more) {
+      records += more;
+      sampler?.moved(records);
+    },
+  };
+}
+
+async function loop(task: ChildTask, sampler: Sampler | undefined): Promise<Times> {
+  const database = await openDatabase(`embedded:${task.directory}`);
+  sampler?.begin();
   const end = measure();
-  await runLoop(database);
+  await runLoop(database, loopOptions(task, sampler));
   const work = end();
   await database.close();
   return { ...asWork(work), verifyMs: 0, openMs: work.ms };
 }
 
-async function lmdbLoop({ directory }: ChildTask): Promise<Times> {
+async function lmdbLoop(task: ChildTask, sampler: Sampler | undefined): Promise<Times> {
   let took: Measured | undefined;
-  await runLmdbLoop(directory, async (work) => {
+  await runLmdbLoop(task.directory, loopOptions(task, sampler), async (work) => {
+    sampler?.begin();
     const end = measure();
     await work();
     took = end();
@@ -122,8 +176,9 @@ async function lmdbLoop({ directory }: ChildTask): Promise<Times> {
   return { ...asWork(took), verifyMs: 0, openMs: took.ms };
 }
 
-const movers: Readonly<Record<Side, (task: ChildTask) => Promise<Times>>> = {
+const movers: Readonly<Record<Side, typeof migrate>> = {
   godwit: migrate,
+  'godwit-1': migrate,
   loop,
   lmdb: lmdbLoop,
 };
@@ -132,6 +187,7 @@ const movers: Readonly<Record<Side, (task: ChildTask) => Promise<Times>>> = {
 async function check({
   directory,
   records,
+  sizes,
 }: ChildTask): Promise<Pick<ChildReport, 'digest' | 'recordBytes'>> {
   const database = await openDatabase(`embedded:${directory}`);
   const keys = createStoreKeys(benchSubspace).model(placeModelId);
@@ -145,9 +201,10 @@ async function check({
   const hash = createHash('sha256');
   let recordBytes = 0;
   let n = 0;
-  for await (const { key, value } of rowsOf(database, rangeOf(recordsPrefix))) {
+  const limit = rowsAtATime[sizes];
+  for await (const { key, value } of rowsOf(database, rangeOf(recordsPrefix), limit)) {
     const { record, schemaId } = codec.decode(value);
-    const expected = { ...createPlace(n), latitude: latitudeOf(n) };
+    const expected = { ...createPlace(n, sizes), latitude: latitudeOf(n) };
     if (!isDeepStrictEqual({ ...record }, expected) || schemaId !== target.schemaId) {
       throw new Error(`record ${n} was not migrated`);
     }
@@ -161,7 +218,7 @@ async function check({
   expectedEntries.sort((left, right) => Buffer.compare(left, right));
   const indexPrefix = keys.index(target.indexId);
   let entries = 0;
-  for await (const { key, value } of rowsOf(database, rangeOf(indexPrefix))) {
+  for await (const { key, value } of rowsOf(database, rangeOf(indexPrefix), limit)) {
     if (expectedEntries[entries]?.equals(key.subarray(indexPrefix.length)) !== true) {
       throw new Error(`entry ${entries} is none that the records demand`);
     }
@@ -175,11 +232,9 @@ async function check({
   return { digest: hash.digest('hex'), recordBytes: recordBytes / Math.max(1, n) };
 }
 
-async function* rowsOf(database: KeyValueDatabase, { begin, end }: KeyRange) {
+async function* rowsOf(database: KeyValueDatabase, { begin, end }: KeyRange, limit: number) {
   for (let from = begin; ;) {
-    const rows = await database.transact((tx) =>
-      tx.getRangeAll(from, end, { snapshot: true, limit: rowsAtATime }),
-    );
+    const rows = await database.transact((tx) => tx.getRangeAll(from, end, { snapshot: true, limit }));
     const last = rows.at(-1);
     if (last === undefined) return;
     yield* rows;
@@ -187,21 +242,20 @@ async function* rowsOf(database: KeyValueDatabase, { begin, end }: KeyRange) {
   }
 }
 
-async function run(task: ChildTask): Promise<ChildReport | undefined> {
+async function run(task: ChildTask): Promise<ChildReport | null> {
   if (task.kind === 'fill') {
     await fill(task);
-    return undefined;
+    return null;
   }
+  const sampler = task.isSampled === true ? new Sampler(task.records) : undefined;
   const stopWatching = watchAnonymousMemory();
-  const times = await movers[task.kind](task);
+  const times = await movers[task.kind](task, sampler);
   const peakAnonymousBytes = stopWatching();
   // Before the result is checked: that is not what is measured.
   const peakRssBytes = process.resourceUsage().maxRSS * 1_024;
-  return { ...times, ...(await check(task)), peakRssBytes, peakAnonymousBytes };
+  const samples = sampler?.samples ?? [];
+  const checked = task.isBare === true ? { digest: '', recordBytes: 0 } : await check(task);
+  return { ...times, ...checked, peakRssBytes, peakAnonymousBytes, samples };
 }
 
-const [argument] = process.argv.slice(2);
-if (argument === undefined) throw new Error('a child is given its task as JSON');
-const report = await run(JSON.parse(argument) as ChildTask);
-process.send?.(report ?? null);
-process.disconnect?.();
+answer(await run(readTask<ChildTask>()));

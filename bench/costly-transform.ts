@@ -6,6 +6,14 @@ import { work, workVariable } from './work.ts';
 export const bySizeVariable = 'GODWIT_BENCH_BY_SIZE';
 
 const amount = Number(process.env[workVariable] ?? 0);
+let sink = 0;
+
+/** The work of one record, where all cost the same. */
+export function spend(): void {
+  // The loop cannot be left out.
+  sink ^= work(amount);
+}
+
 const isBySize = process.env[bySizeVariable] !== undefined;
 
 export default defineTransform(NoteV1, NoteV2, (note) => {

@@ -3,7 +3,8 @@ import { definitionData } from '../src/model/normalize.ts';
 import { createIndexEncoder } from '../src/records/index-entries.ts';
 import { createStoreKeys, keyAfter, rangeOf } from '../src/records/keys.ts';
 import { createRecordCodec } from '../src/records/record-codec.ts';
-import { recordsPerTransaction, target } from './loop.ts';
+import type { LoopOptions } from './loop.ts';
+import { bytesPerTransaction, recordsPerTransaction, target } from './loop.ts';
 import { benchSubspace, placeModelId, PlaceV1, PlaceV2 } from './models.ts';
 
 /** The engine's files, opened without the engine: its keys have one byte before them, which LMDB asks for. */
@@ -19,6 +20,7 @@ const stored = (key: Uint8Array) => Buffer.concat([keyMark, key]);
  */
 export async function runLmdbLoop(
   directory: string,
+  { spend, moved: tell }: LoopOptions,
   measured: (work: () => Promise<void>) => Promise<void>,
 ): Promise<void> {
   const environment = open({
@@ -49,12 +51,15 @@ export async function runLmdbLoop(
     const { begin, end } = rangeOf(prefix);
     for (let start: Buffer | undefined = begin; start !== undefined;) {
       const cursor: Buffer = start;
+      let records = 0;
       start = await environment.transaction((): Buffer | undefined => {
         let last: Buffer | undefined;
         // Whole before the first write: a cursor does not like its pages to change.
-        const rows = Array.from(data.getRange({ start: cursor, end, limit: recordsPerTransaction }));
+        const rows = takeBatch(data.getRange({ start: cursor, end, limit: recordsPerTransaction }));
+        records = rows.length;
         for (const { key, value } of rows) {
           const { record, unknown } = from.decode(value);
+          spend();
           const moved = { ...record, latitude: Number(record['latitude']) };
           void data.put(key, to.encode(moved, target.schemaId, unknown));
           for (const entry of encoder.entries(moved, key.subarray(prefix.length))) {
@@ -66,7 +71,19 @@ export async function runLmdbLoop(
         void data.put(cursorKey, last);
         return keyAfter(last);
       });
+      tell(records);
     }
   });
   await environment.close();
+}
+
+function takeBatch<Row extends { readonly key: Buffer; readonly value: Buffer }>(rows: Iterable<Row>): Row[] {
+  const batch: Row[] = [];
+  let bytes = 0;
+  for (const row of rows) {
+    batch.push(row);
+    bytes += row.key.length + row.value.length;
+    if (bytes >= bytesPerTransaction) break;
+  }
+  return batch;
 }

@@ -1,4 +1,5 @@
 import type { KeyValueDatabase } from '../src/kv/kv.ts';
+import { chunkLimits } from '../src/migration/passes/controller.ts';
 import { definitionData } from '../src/model/normalize.ts';
 import { createIndexEncoder } from '../src/records/index-entries.ts';
 import { createStoreKeys, keyAfter, rangeOf } from '../src/records/keys.ts';
@@ -8,13 +9,25 @@ import { benchSubspace, placeModelId, PlaceV1, PlaceV2 } from './models.ts';
 /** What Godwit gives to a model's second definition and its first index: the loop's rows shall be the same bytes. */
 export const target = { schemaId: 2, keySpace: 1, indexId: 1 } as const;
 export const recordsPerTransaction = 1_000;
+/** Large records: what the chunks of a backfill read at most as well (src/migration/passes/transform-pass.ts). */
+export const bytesPerTransaction = chunkLimits.maxBytes / 2;
+
+/** What is done with each record, and told after each commit. */
+export interface LoopOptions {
+  /** What converting costs besides. */
+  readonly spend: () => void;
+  readonly moved: (records: number) => void;
+}
 
 /**
  * The migration as somebody in a hurry writes it, and as fast as it gets on one thread: decodes, converts, encodes,
  * writes record and index entry, and keeps a cursor. It reads without conflicts and checks nothing: no ownership, no
  * operator, no value's limits, no count. One transaction at a time.
  */
-export async function runLoop(database: KeyValueDatabase): Promise<void> {
+export async function runLoop(
+  database: KeyValueDatabase,
+  { spend, moved: tell }: LoopOptions,
+): Promise<void> {
   const keys = createStoreKeys(benchSubspace).model(placeModelId);
   const prefix = keys.records(target.keySpace);
   const cursorKey = Buffer.concat([keys.state, Buffer.from('loop')]);
@@ -29,10 +42,15 @@ export async function runLoop(database: KeyValueDatabase): Promise<void> {
   let { begin } = rangeOf(prefix);
   for (;;) {
     const cursor = begin;
-    const last = await database.transact(async (tx) => {
-      const rows = await tx.getRangeAll(cursor, end, { snapshot: true, limit: recordsPerTransaction });
+    const { last, records } = await database.transact(async (tx) => {
+      const rows = await tx.getRangeAll(cursor, end, {
+        snapshot: true,
+        limit: recordsPerTransaction,
+        targetBytes: bytesPerTransaction,
+      });
       for (const { key, value } of rows) {
         const { record, unknown } = from.decode(value);
+        spend();
         const moved = { ...record, latitude: Number(record['latitude']) };
         tx.set(key, to.encode(moved, target.schemaId, unknown));
         for (const entry of encoder.entries(moved, key.subarray(prefix.length))) {
@@ -41,8 +59,9 @@ export async function runLoop(database: KeyValueDatabase): Promise<void> {
       }
       const lastKey = rows.at(-1)?.key;
       if (lastKey !== undefined) tx.set(cursorKey, lastKey);
-      return lastKey;
+      return { last: lastKey, records: rows.length };
     });
+    tell(records);
     if (last === undefined) return;
     begin = keyAfter(last);
   }

@@ -1,30 +1,55 @@
+/**
+ * Small things, side by side in one process: `get`, `put` and `scan` of a store against the key-value port without it, and
+ * the codec of records against msgpackr. Both sides take turns, and every result is checked. A ratio is the bare side's
+ * time over Godwit's.
+ */
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { compareCodec } from './codec.ts';
 import type { Comparison } from './compare.ts';
-import type { OpenedModels } from './open-models.ts';
-import { measureOpening } from './open-models.ts';
-import { compareRequests } from './requests.ts';
+import { median } from './compare.ts';
+import type { Bench, Section } from './figures.ts';
+import { rate } from './figures.ts';
+import { runChild } from './run-child.ts';
+import type { SideBySideReport, SideBySideTask } from './side-by-side-child.ts';
 
-/** What a child process that compares small things is to do, as its one argument. */
-export interface SideBySideTask {
-  /** Empty, and the child's own. */
-  readonly directory: string;
-  readonly rounds: number;
+export async function compareSmallThings({
+  compiled,
+  scratch,
+  section,
+  runs,
+  isQuick,
+}: Bench): Promise<void> {
+  const task: SideBySideTask = {
+    directory: join(scratch, 'side-by-side'),
+    rounds: runs ?? (isQuick ? 5 : 20),
+  };
+  mkdirSync(task.directory);
+  const file = join(compiled, 'side-by-side-child.js');
+  const { requests, codec } = await runChild<SideBySideReport>(file, task);
+  printComparisons(section, ['the store', 'the bare port'], requests);
+  printComparisons(section, ['the codec', 'bare msgpackr'], codec);
 }
 
-export interface SideBySideReport {
-  readonly opened: readonly OpenedModels[];
-  readonly requests: readonly Comparison[];
-  readonly codec: readonly Comparison[];
+/** For each of them a line, and its ratio as a figure. */
+export function printComparisons(
+  section: Section,
+  [ours, bare]: readonly [string, string],
+  comparisons: readonly Comparison[],
+  targets: Readonly<Record<string, { readonly atLeast: number }>> = {},
+): void {
+  section.print();
+  section.print(`${ours} and ${bare}; operations per second`);
+  for (const { name, operations, rounds } of comparisons) {
+    const [left, right] = [
+      median(rounds.map((round) => round.ours)),
+      median(rounds.map((round) => round.bare)),
+    ];
+    section.print(`  ${name.padEnd(30)} ${rate(operations, left)}  ${rate(operations, right)}`);
+    section.figure({
+      name: `${name}, ${ours} to ${bare}`,
+      rounds: rounds.map((round) => round.bare / round.ours),
+      better: 'higher',
+      target: targets[name],
+    });
+  }
 }
-
-const [argument] = process.argv.slice(2);
-if (argument === undefined) throw new Error('a child is given its task as JSON');
-const { directory, rounds } = JSON.parse(argument) as SideBySideTask;
-const report: SideBySideReport = {
-  opened: await measureOpening(join(directory, 'open'), rounds),
-  requests: await compareRequests(join(directory, 'requests'), rounds),
-  codec: await compareCodec(rounds),
-};
-process.send?.(report);
-process.disconnect?.();

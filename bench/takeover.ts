@@ -212,7 +212,7 @@ async function run(bench: string, directory: string, { end, isBlind, rounds, ...
 }
 
 function fillTask(directory: string): string {
-  const task: ChildTask = { kind: 'fill', directory, records };
+  const task: ChildTask = { kind: 'fill', directory, records, sizes: 'small' };
   return JSON.stringify(task);
 }
 

@@ -6,15 +6,16 @@
  * Needs redis-server and postgresql; `--install` lets the bench install them with apt-get. The packages of the peers are
  * installed by `npm ci` in this directory where they are missing: they are no part of the main installation.
  */
-import { execFileSync, fork } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import type { ChildReport, ChildTask } from '../child.ts';
+import type { ChildReport, ChildTask, Side } from '../child.ts';
 import { median, spread } from '../compare.ts';
 import { compile, describeMachine } from '../compile.ts';
+import { runChild } from '../run-child.ts';
 import { measureWork, workVariable } from '../work.ts';
 import type { ServerKind } from './servers.ts';
 import { requireServers, startServer, stopServers, versionOf } from './servers.ts';
@@ -83,22 +84,6 @@ function installPackages(): readonly string[] {
   return wanted.map(([name, version]) => `${name} ${version}`);
 }
 
-/** Forks a process with its task, and answers what it sends. */
-function runChild<Report>(file: string, task: object): Promise<Report> {
-  return new Promise((resolve, reject) => {
-    const child = fork(file, [JSON.stringify(task)], { execArgv: [] });
-    let report: Report | undefined;
-    child.on('message', (message) => {
-      report = message as Report;
-    });
-    child.on('error', reject);
-    child.on('exit', (code, signal) => {
-      if (code === 0 && report !== undefined) resolve(report);
-      else reject(new Error(`a child ended with ${code ?? signal ?? 'nothing'}: ${JSON.stringify(task)}`));
-    });
-  });
-}
-
 /** As many processes as Godwit takes threads by default, and as many chunks in flight as it has, or more. */
 const processes = Math.min(availableParallelism(), 8);
 const jobsPerProcess = Math.max(2, Math.ceil(4 / processes));
@@ -110,17 +95,17 @@ async function createContenders(
 ): Promise<readonly Contender[]> {
   const original = join(scratch, 'original');
   const child = join(bench, 'child.js');
-  const fill: ChildTask = { kind: 'fill', directory: original, records };
+  const fill: ChildTask = { kind: 'fill', directory: original, records, sizes: 'small' };
   await runChild(child, fill);
 
-  const godwit = (name: string, threads: { readonly maxThreads?: number }): Contender => ({
+  const godwit = (name: string, kind: Side & `godwit${string}`): Contender => ({
     name,
     cursorAtomic: 'yes',
     async run(transform) {
       const directory = join(scratch, 'copy');
       cpSync(original, directory, { recursive: true });
       try {
-        const task: ChildTask = { kind: 'godwit', directory, records, transform, ...threads };
+        const task: ChildTask = { kind, directory, records, sizes: 'small', transform };
         const { workMs, workCpuMs, openMs } = await runChild<ChildReport>(child, task);
         return { workMs, workCpuMs, openMs, durability: 'a commit is answered when it is synced' };
       } finally {
@@ -154,8 +139,8 @@ async function createContenders(
   });
 
   return [
-    godwit('Godwit, all threads', {}),
-    godwit('Godwit, one thread', { maxThreads: 1 }),
+    godwit('Godwit, all threads', 'godwit'),
+    godwit('Godwit, one thread', 'godwit-1'),
     peer('BullMQ on Redis', './bullmq.js', 'redis'),
     peer('graphile-worker on PostgreSQL', './graphile-worker.js', 'postgres'),
   ];
