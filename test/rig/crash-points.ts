@@ -21,14 +21,14 @@ export type FaultChoice = (number: number, operation: OperationKind) => readonly
 export const everyFault: FaultChoice = (_, operation) => faultsOf(operation);
 
 /**
- * All of them at a commit, one of them at every second read: it changes nothing, so the database is the same whether the
+ * All of them at a commit, one of them at every fourth read: it changes nothing, so the database is the same whether the
  * process dies before or after it. Only what other operations under way have reached meanwhile may differ.
  */
 export function everyCommitFault(random: SeededRandom): FaultChoice {
   const drawn = new Map<number, readonly FaultKind[]>();
   return (number, operation) => {
     if (operation === 'commit') return faultsOf(operation);
-    const faults = drawn.get(number) ?? (random.below(2) === 0 ? [] : [random.pick(faultsOf(operation))]);
+    const faults = drawn.get(number) ?? (random.below(4) > 0 ? [] : [random.pick(faultsOf(operation))]);
     drawn.set(number, faults);
     return faults;
   };
