@@ -3,9 +3,10 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { backfill, createWorkerPool, FoundationDBDataStore, openDatabase } from '../src/index.ts';
 import { createStoreKeys } from '../src/records/keys.ts';
 import type { Sizes } from './cluster-models.ts';
-import { createNote, noteModelId, NoteV1, NoteV2 } from './cluster-models.ts';
+import { createNote, noteModelId, NoteV2 } from './cluster-models.ts';
 import type { LedgerCommit } from './ledger-spy.ts';
 import { spyOnLedger } from './ledger-spy.ts';
+import { fillNotes } from './fill-notes.ts';
 import { benchSubspace } from './models.ts';
 
 /** As the one argument of the process. */
@@ -45,24 +46,11 @@ function readCoreUse(): CoreUse {
   return use;
 }
 
-const recordsPerFill = 500;
 const report = (message: ClusterReport) => process.send?.(message);
 
 async function fill(task: Extract<ClusterTask, { readonly kind: 'fill' }>): Promise<void> {
   const { directory, records, sizes } = task;
-  const store = await FoundationDBDataStore.open({
-    database: `embedded:${directory}`,
-    subspace: benchSubspace,
-    dataModelsById: { [noteModelId]: NoteV1 },
-  });
-  for (let from = 0; from < records; from += recordsPerFill) {
-    await store.transact(async (tx) => {
-      for (let n = from; n < Math.min(records, from + recordsPerFill); n += 1) {
-        await tx.model(NoteV1).add(createNote(n, records, sizes));
-      }
-    });
-  }
-  await store.close();
+  await fillNotes(directory, records, (n) => createNote(n, records, sizes));
 }
 
 /** @throws Error where a record is missing, or was not moved once */

@@ -7,6 +7,7 @@ import { open } from 'lmdb';
 import type { KeyValueDatabase } from '../src/index.ts';
 import { openDatabase } from '../src/index.ts';
 import { keyAfter } from '../src/records/keys.ts';
+import { openBare } from './bare-lmdb.ts';
 import type { Comparison } from './compare.ts';
 import { compare } from './compare.ts';
 import { machineMs } from './machine-clock.ts';
@@ -87,25 +88,6 @@ async function inTurns(
     while (next < times) await work(next++);
   };
   await Promise.all(Array.from({ length: inFlight }, worker));
-}
-
-/** With the settings of the engine (src/kv/embedded/tables.ts) and nothing above them. */
-function openBare(directory: string) {
-  const environment = open({
-    path: directory,
-    maxDbs: 4,
-    pageSize: 4_096,
-    noSubdir: false,
-    cache: false,
-    overlappingSync: false,
-  });
-  const data = environment.openDB<Buffer, Buffer>({
-    name: 'data',
-    keyEncoding: 'binary',
-    encoding: 'binary',
-    cache: false,
-  });
-  return { environment, data };
 }
 
 const set = (database: KeyValueDatabase, key: Buffer) =>

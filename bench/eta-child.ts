@@ -1,6 +1,7 @@
 /** Moves notes whose keys, sizes and costs are even or not, and writes down what was said about the time that is left. */
 import { backfill, FoundationDBDataStore } from '../src/index.ts';
-import { createNote, noteModelId, NoteV1, NoteV2 } from './cluster-models.ts';
+import { createNote, noteModelId, NoteV2 } from './cluster-models.ts';
+import { fillNotes } from './fill-notes.ts';
 import { benchSubspace } from './models.ts';
 import { answer, readTask } from './run-child.ts';
 
@@ -39,24 +40,12 @@ const sizesOf: Readonly<Record<EtaData, 'uniform' | 'skewed' | 'heavy'>> = {
   'skewed costs': 'heavy',
   'skewed keys': 'uniform',
 };
-const recordsPerFill = 500;
 
 async function fill({ directory, records, data }: EtaTask): Promise<void> {
-  const store = await FoundationDBDataStore.open({
-    database: `embedded:${directory}`,
-    subspace: benchSubspace,
-    dataModelsById: { [noteModelId]: NoteV1 },
+  await fillNotes(directory, records, (n) => {
+    const note = createNote(n, records, sizesOf[data]);
+    return data === 'skewed keys' ? { ...note, id: BigInt(skewed(n, records)) } : note;
   });
-  for (let from = 0; from < records; from += recordsPerFill) {
-    await store.transact(async (tx) => {
-      for (let n = from; n < Math.min(records, from + recordsPerFill); n += 1) {
-        const note = createNote(n, records, sizesOf[data]);
-        const id = data === 'skewed keys' ? BigInt(skewed(n, records)) : note.id;
-        await tx.model(NoteV1).add({ ...note, id });
-      }
-    });
-  }
-  await store.close();
 }
 
 /** @throws Error where a record was not moved once */

@@ -1,8 +1,8 @@
-import { open } from 'lmdb';
 import { definitionData } from '../src/model/normalize.ts';
 import { createIndexEncoder } from '../src/records/index-entries.ts';
 import { createStoreKeys, keyAfter, rangeOf } from '../src/records/keys.ts';
 import { createRecordCodec } from '../src/records/record-codec.ts';
+import { openBare } from './bare-lmdb.ts';
 import type { LoopOptions } from './loop.ts';
 import { bytesPerTransaction, recordsPerTransaction, target } from './loop.ts';
 import { benchSubspace, placeModelId, PlaceV1, PlaceV2 } from './models.ts';
@@ -23,20 +23,7 @@ export async function runLmdbLoop(
   { spend, moved: tell }: LoopOptions,
   measured: (work: () => Promise<void>) => Promise<void>,
 ): Promise<void> {
-  const environment = open({
-    path: directory,
-    maxDbs: 4,
-    pageSize: 4_096,
-    noSubdir: false,
-    cache: false,
-    overlappingSync: false,
-  });
-  const data = environment.openDB<Buffer, Buffer>({
-    name: 'data',
-    keyEncoding: 'binary',
-    encoding: 'binary',
-    cache: false,
-  });
+  const { environment, data } = openBare(directory);
   const keys = createStoreKeys(benchSubspace).model(placeModelId);
   const prefix = stored(keys.records(target.keySpace));
   const cursorKey = stored(Buffer.concat([keys.state, Buffer.from('lmdb')]));
