@@ -2,8 +2,9 @@
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { setTimeout } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import { openEmbeddedDatabase } from '../../src/kv/embedded/open.ts';
-import { KeyValueError, KeyValueErrorCode, type KeyValueDatabase } from '../../src/kv/kv.ts';
+import { KeyValueError, type KeyValueDatabase } from '../../src/kv/kv.ts';
 import { createSeededRandom } from '../rig/seed.ts';
 import { createVirtualClock } from '../rig/virtual-clock.ts';
 import type { EngineOrder, EngineReport } from './engine-processes.ts';
@@ -125,8 +126,8 @@ async function mixed(database: KeyValueDatabase, self: number, seed: number): Pr
           if (isStopped) break;
         }
       } catch (error) {
-        if (!(error instanceof KeyValueError) || error.code !== KeyValueErrorCode.transactionTooOld)
-          throw error;
+        // Too old in the end, or the files were just opened by another process (1037): it begins again.
+        if (!(error instanceof KeyValueError) || !error.retryable) throw error;
       }
       tx.cancel();
     }
@@ -168,7 +169,9 @@ process.on('message', (message) => {
 });
 process.once('message', (order) => {
   run(order as EngineOrder).catch((error: unknown) => {
-    report({ type: 'failed', message: String(error) });
-    process.exit(1);
+    // With its cause: an I/O error says little by itself.
+    const failed: EngineReport = { type: 'failed', message: inspect(error) };
+    // Not before it is told: what is under way over IPC is lost at the exit.
+    process.send?.(failed, () => process.exit(1));
   });
 });

@@ -58,7 +58,9 @@ export async function startEngineProcess(order: EngineOrder): Promise<EngineProc
         else reject(new Error(JSON.stringify(report)));
       };
       child.on('message', listen);
-      void exit.then(() => reject(new Error(`the process ended without '${type}': ${failure ?? ''}`)));
+      void exit.then(([code, signal]) =>
+        reject(new Error(`the process ended (${signal ?? code}) without '${type}': ${failure ?? ''}`)),
+      );
     });
   const ready = next('ready');
   child.send(order);
