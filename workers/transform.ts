@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { MigrationException } from '../src/errors.ts';
 import { limits } from '../src/limits.ts';
+import { handOver } from '../src/ports/hand-over.ts';
 import type { ChunkTransform } from '../src/records/chunk-transform.ts';
 import { compileTransform } from '../src/records/chunk-transform.ts';
 import type {
@@ -37,7 +38,13 @@ const maxCompiledSetups = limits.pool.compiledSetups.value;
 const transforms = createCompiledSetups<ChunkTransform>();
 const verifications = createCompiledSetups<ChunkVerification>();
 
-export default async function transform(task: TransformTask): Promise<TransformAnswer> {
+/** What Piscina calls. The mutations are handed over: copying them would cost the main thread as much as this one. */
+export default async function run(task: TransformTask): Promise<unknown> {
+  const answer = await transform(task);
+  return answer.kind === 'transformed' ? handOver(answer, [answer.result.mutations]) : answer;
+}
+
+export async function transform(task: TransformTask): Promise<TransformAnswer> {
   try {
     switch (task.kind) {
       case 'check':

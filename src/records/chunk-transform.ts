@@ -56,6 +56,8 @@ interface Compiled {
   readonly targetEntries: EntriesOf;
   /** The entries that records under the target definition have in patched indexes. */
   readonly movedEntries: EntriesOf;
+  /** One chunk is finished before the next one begins. */
+  readonly writer: MutationWriter;
 }
 
 function compile(setup: TransformSetup, transforms: readonly (Transform | undefined)[]): Compiled {
@@ -76,6 +78,7 @@ function compile(setup: TransformSetup, transforms: readonly (Transform | undefi
     targetKey: createKeyCodec(setup.target.data, setup.references),
     targetEntries: createTargetEntries(setup),
     movedEntries: createStoredEntries(setup, setup.target.data),
+    writer: new MutationWriter(),
   };
 }
 
@@ -100,8 +103,8 @@ class ChunkRun {
     this.#compiled = compiled;
     this.#chunk = chunk;
     this.#failed = new Map(chunk.failed?.map((failed) => [failed.ordinal, failed]));
-    // The records again, their prefixes and headers, and as much for index entries: rarely outgrown.
-    this.#writer = new MutationWriter(chunk.records.byteLength * 2);
+    this.#writer = compiled.writer;
+    this.#writer.reset();
   }
 
   run(): ChunkResult {
@@ -121,6 +124,7 @@ class ChunkRun {
       mutations: this.#writer.finish(),
       mutationCount: this.#writer.count,
       mutationBytes: this.#writer.payloadBytes,
+      conditional: this.#writer.conditional,
       counts: this.#counts,
       failures: this.#failures,
     };

@@ -73,6 +73,8 @@ export interface ChunkResult {
   readonly mutationCount: number;
   /** Bytes of all keys and values in `mutations`. */
   readonly mutationBytes: number;
+  /** How many of them are `setIfAbsent`. */
+  readonly conditional: number;
   readonly counts: ChunkCounts;
   /** Records that did not go through. With `onPoison: 'fail'` nothing of this chunk may be written if there are any. */
   readonly failures: readonly ChunkFailure[];

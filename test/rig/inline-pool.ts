@@ -1,5 +1,5 @@
 import type { TransformPool } from '../../src/migration/runtime.ts';
-import transform from '../../workers/transform.ts';
+import { transform } from '../../workers/transform.ts';
 
 /** What worker threads do, in place: for tests that are not about threads, which cost more than the work. */
 export function createInlinePool(): TransformPool {

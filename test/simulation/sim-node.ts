@@ -5,7 +5,7 @@ import { WorkerCrashed } from '../../src/ports/pool.ts';
 import type { ProcessPort } from '../../src/ports/process.ts';
 import type { Inspector } from '../../src/migration/machine-clock.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
-import transform from '../../workers/transform.ts';
+import { transform } from '../../workers/transform.ts';
 import type { Pace } from './pace.ts';
 import type { Program } from './programs.ts';
 import type { SimBus } from './sim-bus.ts';

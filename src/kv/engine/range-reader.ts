@@ -1,5 +1,5 @@
 import { KeyValueError, KeyValueErrorCode, type KeyValue } from '../kv.ts';
-import { resolveMutation, type WriteBuffer } from './write-buffer.ts';
+import { isStampedValue, resolveMutation, type WriteBuffer } from './write-buffer.ts';
 import { compareKeys, keyFromBytes, keyToBytes, lowerBound, type Key } from './keys.ts';
 import type { Scan, Snapshot } from './storage.ts';
 
@@ -106,7 +106,7 @@ class MergedScan implements Scan {
   #resolve(key: Key, current: Buffer | undefined): Buffer | undefined {
     const mutation = this.#writes.lookUp(key);
     if (mutation === undefined) return current;
-    if (mutation.type === 'stampedValue') throw new KeyValueError(KeyValueErrorCode.accessedUnreadable);
+    if (isStampedValue(mutation)) throw new KeyValueError(KeyValueErrorCode.accessedUnreadable);
     return resolveMutation(mutation, () => current, noVersionstamp);
   }
 

@@ -33,7 +33,7 @@ import type { ReadLease } from './read-leases.ts';
 import type { Snapshot } from './storage.ts';
 import { encodeVersionstamp } from './versionstamp.ts';
 import type { PendingWatch } from './watches.ts';
-import { resolveMutation, WriteBuffer } from './write-buffer.ts';
+import { isStampedValue, resolveMutation, WriteBuffer } from './write-buffer.ts';
 
 /** Pairs that the iterator of `getRange` reads at a time. */
 const iteratorPagePairs = limits.engine.iteratorPairs.value;
@@ -190,7 +190,7 @@ export class EngineTransaction implements KeyValueTransaction {
   watch(keyBytes: Uint8Array): Watch {
     this.#requireActive();
     const key = requireKey(keyBytes);
-    const isKnownLater = this.#writes.lookUp(key)?.type === 'stampedValue';
+    const isKnownLater = isStampedValue(this.#writes.lookUp(key));
     const pending = this.#engine.watches.prepare(key, isKnownLater ? 'afterCommit' : this.#read(key, true));
     this.#watches.push(pending);
     return pending.watch;
@@ -275,10 +275,10 @@ export class EngineTransaction implements KeyValueTransaction {
 
   #read(key: Key, snapshot: boolean): Buffer | undefined {
     const mutation = this.#writes.lookUp(key);
-    if (mutation?.type === 'stampedValue' || this.#writes.isUnreadable(key, keyAfter(key))) {
+    if (isStampedValue(mutation) || this.#writes.isUnreadable(key, keyAfter(key))) {
       throw new KeyValueError(Code.accessedUnreadable);
     }
-    if (mutation?.type === 'set') return Buffer.from(mutation.value);
+    if (Buffer.isBuffer(mutation)) return Buffer.from(mutation);
     if (mutation?.type === 'clear') return undefined;
     const stored = this.#snapshot().get(key);
     if (!snapshot) this.#reads.addKey(key);

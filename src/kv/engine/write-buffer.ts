@@ -6,9 +6,9 @@ import { RangeList } from './range-list.ts';
 import { stampKey, stampKeyRange, stampValue } from './versionstamp.ts';
 import type { StorageWriter } from './storage.ts';
 
-/** What a transaction wants done to one key. */
+/** What a transaction wants done to one key. A buffer is the value to set: most are, and need no object around it. */
 export type Mutation =
-  | { readonly type: 'set'; readonly value: Buffer }
+  | Buffer
   | { readonly type: 'clear' }
   | { readonly type: 'atomic'; readonly steps: readonly AtomicStep[] }
   | { readonly type: 'stampedValue'; readonly value: Buffer; readonly offset: number };
@@ -31,13 +31,17 @@ const clearMutation: Mutation = { type: 'clear' };
 const noKeys: readonly Key[] = [];
 
 /**
- * The writes of one transaction, last one wins. Most transactions write in ascending key order: those keys are
- * appended to a sorted list; the others wait aside and are merged in when the order is asked for.
+ * The writes of one transaction, last one wins. Most transactions write in ascending key order: those keys are appended to
+ * a sorted list, with their mutations beside them; what comes out of order waits aside, and is merged in when the order is
+ * asked for.
  */
 export class WriteBuffer {
-  readonly #mutations = new Map<Key, Mutation>();
-  #sorted: Key[] = [];
-  #unsorted: Key[] = [];
+  /** Sorted. */
+  #keys: Key[] = [];
+  /** One for each of `#keys`. */
+  #mutations: Mutation[] = [];
+  /** Keys below the last of `#keys`, and none of those. */
+  readonly #late = new Map<Key, Mutation>();
   readonly #cleared = new RangeList();
   readonly #stampedKeys: StampedKey[] = [];
   readonly #clears: KeyRange[] = [];
@@ -47,7 +51,7 @@ export class WriteBuffer {
 
   get isEmpty(): boolean {
     return (
-      this.#mutations.size === 0 &&
+      !this.#hasMutations &&
       this.#cleared.isEmpty &&
       this.#stampedKeys.length === 0 &&
       this.#extraConflicts.length === 0
@@ -55,7 +59,7 @@ export class WriteBuffer {
   }
 
   set(key: Key, value: Buffer): void {
-    this.#mutate(key, { type: 'set', value }, value.length);
+    this.#mutate(key, value, value.length);
   }
 
   clear(key: Key): void {
@@ -66,30 +70,23 @@ export class WriteBuffer {
   clearRange(begin: Key, end: Key): void {
     if (begin >= end) return;
     this.sizeBytes += 2 * (begin.length + end.length);
-    if (this.#mutations.size > 0) this.#forget(begin, end);
+    if (this.#hasMutations) this.#forget(begin, end);
     this.#cleared.add(begin, end);
     if (this.#stampedKeys.length > 0) this.#clears.push({ begin, end });
   }
 
   atomicOp(operation: AtomicOperation, key: Key, operand: Buffer): void {
     const current = this.lookUp(key);
-    switch (current?.type) {
-      case 'set':
-      case 'clear': {
-        const base = current.type === 'set' ? current.value : undefined;
-        const value = applyAtomicOperation(operation, base, operand);
-        this.#mutate(key, value === undefined ? clearMutation : { type: 'set', value }, operand.length);
-        return;
-      }
-      case 'stampedValue':
-      case 'atomic':
-      case undefined: {
-        // On a stamped value the operation would apply to bytes not known yet; nobody can want that, and it may
-        // not be read either, so the last writer wins.
-        const steps = current?.type === 'atomic' ? current.steps : [];
-        this.#mutate(key, { type: 'atomic', steps: [...steps, { operation, operand }] }, operand.length);
-      }
+    if (Buffer.isBuffer(current) || current?.type === 'clear') {
+      const base = Buffer.isBuffer(current) ? current : undefined;
+      const value = applyAtomicOperation(operation, base, operand);
+      this.#mutate(key, value ?? clearMutation, operand.length);
+      return;
     }
+    // On a stamped value the operation would apply to bytes not known yet; nobody can want that, and it may not be read
+    // either, so the last writer wins.
+    const steps = current?.type === 'atomic' ? current.steps : [];
+    this.#mutate(key, { type: 'atomic', steps: [...steps, { operation, operand }] }, operand.length);
   }
 
   setStampedKey(key: Buffer, offset: number, value: Buffer): void {
@@ -110,14 +107,16 @@ export class WriteBuffer {
 
   /** What this transaction knows of a key; undefined when it leaves the key alone. */
   lookUp(key: Key): Mutation | undefined {
-    const mutation = this.#mutations.get(key);
-    if (mutation !== undefined) return mutation;
+    const late = this.#late.size === 0 ? undefined : this.#late.get(key);
+    if (late !== undefined) return late;
+    const at = lowerBound(this.#keys, key);
+    if (this.#keys[at] === key) return this.#mutations[at];
     return !this.#cleared.isEmpty && this.#cleared.covers(key) ? clearMutation : undefined;
   }
 
   /** Whether reading [begin, end) needs this transaction's own writes at all. */
   touches(begin: Key, end: Key): boolean {
-    if (this.#mutations.size > 0) {
+    if (this.#hasMutations) {
       const keys = this.sortedKeys();
       const next = keys[lowerBound(keys, begin)];
       if (next !== undefined && next < end) return true;
@@ -132,11 +131,8 @@ export class WriteBuffer {
 
   /** Keys with a mutation of their own, in order. */
   sortedKeys(): readonly Key[] {
-    if (this.#unsorted.length > 0) {
-      this.#sorted = mergeSorted(this.#sorted, this.#unsorted.sort(compareKeys));
-      this.#unsorted = [];
-    }
-    return this.#sorted;
+    if (this.#late.size > 0) this.#takeInLate();
+    return this.#keys;
   }
 
   /** Ranges that the commit writes as a whole, apart from `sortedKeys`. */
@@ -148,9 +144,13 @@ export class WriteBuffer {
   /** Carries the writes out. Answers further keys that were written: those with a versionstamp. */
   apply(writer: StorageWriter, versionstamp: Buffer): readonly Key[] {
     for (const { begin, end } of this.#cleared.ranges) writer.removeRange(begin, end);
-    for (const key of this.sortedKeys()) {
-      const mutation = this.#mutations.get(key) as Mutation;
-      const value = resolveMutation(mutation, () => writer.get(key), versionstamp);
+    const keys = this.sortedKeys();
+    for (let at = 0; at < keys.length; at++) {
+      const key = keys[at] as Key;
+      const mutation = this.#mutations[at] as Mutation;
+      const value = Buffer.isBuffer(mutation)
+        ? mutation
+        : resolveMutation(mutation, () => writer.get(key), versionstamp);
       if (value === undefined) writer.remove(key);
       else writer.put(key, value);
     }
@@ -168,23 +168,57 @@ export class WriteBuffer {
     return written.sort(compareKeys);
   }
 
+  get #hasMutations(): boolean {
+    return this.#keys.length > 0 || this.#late.size > 0;
+  }
+
   #mutate(key: Key, mutation: Mutation, operandBytes: number): void {
-    const { size } = this.#mutations;
-    this.#mutations.set(key, mutation);
     this.sizeBytes += 3 * key.length + 1 + operandBytes;
-    if (this.#mutations.size === size) return;
-    const last = this.#sorted.at(-1);
-    if (last === undefined || key > last) this.#sorted.push(key);
-    else this.#unsorted.push(key);
+    const last = this.#keys.at(-1);
+    if (last === undefined || key > last) {
+      this.#keys.push(key);
+      this.#mutations.push(mutation);
+      return;
+    }
+    const at = lowerBound(this.#keys, key);
+    if (this.#keys[at] === key) this.#mutations[at] = mutation;
+    else this.#late.set(key, mutation);
   }
 
   #forget(begin: Key, end: Key): void {
     const keys = this.sortedKeys();
     const from = lowerBound(keys, begin);
-    const to = lowerBound(keys, end);
-    for (let index = from; index < to; index++) this.#mutations.delete(keys[index] as Key);
-    this.#sorted.splice(from, to - from);
+    const count = lowerBound(keys, end) - from;
+    this.#keys.splice(from, count);
+    this.#mutations.splice(from, count);
   }
+
+  #takeInLate(): void {
+    const lateKeys = [...this.#late.keys()].sort(compareKeys);
+    const keys: Key[] = [];
+    const mutations: Mutation[] = [];
+    let at = 0;
+    for (const late of lateKeys) {
+      for (; at < this.#keys.length && (this.#keys[at] as Key) < late; at++) {
+        keys.push(this.#keys[at] as Key);
+        mutations.push(this.#mutations[at] as Mutation);
+      }
+      keys.push(late);
+      mutations.push(this.#late.get(late) as Mutation);
+    }
+    for (; at < this.#keys.length; at++) {
+      keys.push(this.#keys[at] as Key);
+      mutations.push(this.#mutations[at] as Mutation);
+    }
+    this.#keys = keys;
+    this.#mutations = mutations;
+    this.#late.clear();
+  }
+}
+
+/** Its value is known only after the commit. */
+export function isStampedValue(mutation: Mutation | undefined): boolean {
+  return mutation !== undefined && !Buffer.isBuffer(mutation) && mutation.type === 'stampedValue';
 }
 
 /** The value after a mutation; undefined: no value. `readCurrent` is asked only where it matters. */
@@ -193,9 +227,8 @@ export function resolveMutation(
   readCurrent: () => Buffer | undefined,
   versionstamp: Buffer,
 ): Buffer | undefined {
+  if (Buffer.isBuffer(mutation)) return mutation;
   switch (mutation.type) {
-    case 'set':
-      return mutation.value;
     case 'clear':
       return undefined;
     case 'stampedValue':
@@ -208,24 +241,4 @@ export function resolveMutation(
       return value;
     }
   }
-}
-
-function mergeSorted(left: readonly Key[], right: readonly Key[]): Key[] {
-  const merged: Key[] = [];
-  let l = 0;
-  let r = 0;
-  while (l < left.length && r < right.length) {
-    const a = left[l] as Key;
-    const b = right[r] as Key;
-    if (a < b) {
-      merged.push(a);
-      l++;
-    } else {
-      merged.push(b);
-      r++;
-    }
-  }
-  while (l < left.length) merged.push(left[l++] as Key);
-  while (r < right.length) merged.push(right[r++] as Key);
-  return merged;
 }

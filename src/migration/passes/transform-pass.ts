@@ -2,7 +2,7 @@ import type { TransformAnswer } from '../../../workers/transform.ts';
 import { MigrationException } from '../../errors.ts';
 import type { Transaction } from '../../kv/kv.ts';
 import type { Transform } from '../../model/transform.ts';
-import { readMutations, packRecords } from '../../records/chunk-format.ts';
+import { MutationCursor, packRecords, readMutations } from '../../records/chunk-format.ts';
 import { compileTransform } from '../../records/chunk-transform.ts';
 import { getRecords, maxPartBytes, setRecord } from '../../records/record-rows.ts';
 import type {
@@ -165,10 +165,15 @@ export function createTransformPass(
 }
 
 function write(tx: Transaction, result: ChunkResult): void {
-  for (const mutation of readMutations(result.mutations)) {
-    if (mutation.op === 'clear') tx.clear(mutation.key);
-    else if (mutation.value.length <= maxPartBytes) tx.set(mutation.key, mutation.value);
-    else setRecord(tx, mutation.key, mutation.value);
+  const cursor = new MutationCursor(result.mutations);
+  while (cursor.next()) {
+    const { key } = cursor;
+    if (cursor.op === 'clear') tx.clear(key);
+    else {
+      const { value } = cursor;
+      if (value.length <= maxPartBytes) tx.set(key, value);
+      else setRecord(tx, key, value);
+    }
   }
 }
 
@@ -179,6 +184,7 @@ interface TakenRow extends FailedOrdinal {
 
 /** Records whose row, which only one record may have, is another one's: in the database, or within the chunk. */
 async function takenRows(tx: Transaction, result: ChunkResult, setup: TransformSetup): Promise<TakenRow[]> {
+  if (result.conditional === 0) return [];
   const targetPrefix = Buffer.from(setup.targetPrefix);
   const seen = new Map<string, Buffer>();
   const failed = new Map<number, TakenRow>();
