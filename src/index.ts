@@ -47,6 +47,7 @@ export type {
   MigrationThrottleFunction,
   ThrottledChunk,
 } from './migration/host-throttle.ts';
+export type { MigrationPace } from './migration/passes/give-way.ts';
 export { externalOwner } from './migration/external-owner.ts';
 export type { ExternalOwnerOptions, OwnershipQuestion } from './migration/external-owner.ts';
 export { FoundationDBMigrationLease } from './migration/foundationdb-lease.ts';

@@ -237,6 +237,18 @@ export const limits = {
       source: 'what 2,000 records with four index entries each come to',
       beyond: 'the next chunk is smaller',
     },
+    gentleMutations: {
+      value: 400,
+      unit: 'mutations',
+      source: 'while requests come in: they wait for the chunk that is written, these take about 5 ms',
+      beyond: 'the next chunk is smaller',
+    },
+    gentleBytes: {
+      value: 250_000,
+      unit: 'bytes',
+      source: 'while requests come in, and records are large: about as much for the disk as 400 scattered rows',
+      beyond: 'the next chunk is smaller; a single record may pass it',
+    },
     targetMs: {
       value: 1_500,
       unit: 'ms',

@@ -149,6 +149,11 @@ export interface KeyValueDatabase {
    *   all is as it was
    */
   readonly compact?: (() => Promise<Compaction>) | undefined;
+  /**
+   * How many transactions with priority `default` other processes have committed so far, as far as this one has seen: only
+   * where processes wait for each other, and so only of the embedded engine. It may be behind, and grows.
+   */
+  readonly commitsOfOthers?: (() => number) | undefined;
   /** Ends what this object opened. Twice is fine. */
   close(): Promise<void>;
 }

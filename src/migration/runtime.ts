@@ -18,6 +18,7 @@ import type { LeaseHandle, MigrationLease } from './lease.ts';
 import type { StoredModel } from './plan.ts';
 import type { Sessions } from './sessions.ts';
 import type { ChunkControl } from './passes/controller.ts';
+import type { GiveWay } from './passes/give-way.ts';
 import type { RetryPolicy } from './retry.ts';
 import type { MigrationError, MigrationPhase, MigrationState } from './state.ts';
 import type { MigrationReason } from './status.ts';
@@ -59,6 +60,7 @@ export interface MigrationRuntime {
   readonly contractApproval: ContractApproval;
   readonly maxBackfillConcurrency: number;
   readonly throttle: Throttle;
+  readonly giveWay: GiveWay;
   /** Without a commit for so long a migration is stalled, milliseconds. */
   readonly stalledAfterMs: number;
   /** The models that this process has something to do for, by id. */

@@ -18,6 +18,7 @@ import type { MigrationLease } from '../migration/lease.ts';
 import type { Inspector } from '../migration/machine-clock.ts';
 import type { MigrationNode } from '../migration/node-host.ts';
 import { readStatusIn } from '../migration/read-status.ts';
+import { createGiveWay } from '../migration/passes/give-way.ts';
 import { initialChunkControl } from '../migration/passes/controller.ts';
 import { leastSplitRecords } from '../migration/passes/split.ts';
 import type { MigrationRuntime, ModelMigration, Throttle, TransformPool } from '../migration/runtime.ts';
@@ -32,6 +33,7 @@ import type { ResolvedModels } from '../model/resolve.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ProcessPort } from '../ports/process.ts';
 import type { Random } from '../ports/random.ts';
+import { createRequestMeter } from '../ports/request-meter.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { StoreKeys } from '../records/keys.ts';
 import { sweepGarbage } from '../records/garbage.ts';
@@ -131,6 +133,7 @@ export function createCore(parts: CoreParts): StoreCore {
   const loggerFor = createMigrationLoggers(logger);
   const { meters, endStoreMeter } = createMeters(options, database, pool, () => refreshMeters());
   const { bus, isOwnBus } = openBus(options, clock, logger, meters);
+  const requestMeter = createRequestMeter(clock, () => database.commitsOfOthers?.() ?? 0);
   const closing = new AbortController();
   const stopping = new AbortController();
   const migrations = new Map<number, ModelMigration>();
@@ -234,6 +237,7 @@ export function createCore(parts: CoreParts): StoreCore {
     verification: options.migrationVerification,
     contractApproval: options.migrationContractApproval,
     maxBackfillConcurrency: options.maxBackfillConcurrency,
+    giveWay: createGiveWay(options.migrationPace, requestMeter),
     throttle: createThrottle(options, { clock, logger, meters, sessions }),
     stalledAfterMs: options.migrationStalledAfterMs,
     migrations,
@@ -263,7 +267,7 @@ export function createCore(parts: CoreParts): StoreCore {
     models,
     order,
     gate,
-    requests: createRequests({ database, gate, findModel, assertOpen }),
+    requests: createRequests({ database, gate, findModel, assertOpen, meter: requestMeter }),
     hub,
     closing,
     stopping,

@@ -8,6 +8,7 @@ import type { MigrationAuditEventReporter } from '../migration/audit.ts';
 import type { Backfill } from '../migration/backfill-spec.ts';
 import type { MigrationHandler } from '../migration/handlers.ts';
 import type { MigrationThrottleFunction } from '../migration/host-throttle.ts';
+import type { MigrationPace } from '../migration/passes/give-way.ts';
 import type { MigrationLease, MigrationLeaseFactory } from '../migration/lease.ts';
 import type { MigrationRole } from '../migration/runtime.ts';
 import type { MigrationStep } from '../migration/step-spec.ts';
@@ -105,6 +106,12 @@ export interface StoreOptions<Models extends AnyModels = AnyModels> {
   readonly migrationMaxParallelModels?: number | undefined;
   /** Ranges of one model that are moved side by side, 1 to 64. Default 4. */
   readonly maxBackfillConcurrency?: number | undefined;
+  /**
+   * What this process does while requests are answered that are none of the migrating model's: `gentle` moves records in
+   * small chunks, one at a time, so that requests wait for little and the backfill takes longer; `fast` goes on as if nobody
+   * asked. On the embedded engine requests of other processes count too, as far as they write. Default `gentle`.
+   */
+  readonly migrationPace?: MigrationPace | undefined;
   /**
    * Records that all processes of the store together move per second at most, over all models, where each of them has this
    * limit: each takes an equal share, and who verifies counts too. One that comes waits for up to half a lease timeout
@@ -266,6 +273,7 @@ const rules: { readonly [Name in keyof Required<StoreOptions>]: Rule } = {
   continueMigrationsInBackground: rule(isBoolean, 'true or false'),
   migrationMaxParallelModels: rule(isIntegerIn(1, 64), 'an integer from 1 to 64'),
   maxBackfillConcurrency: rule(isIntegerIn(1, 64), 'an integer from 1 to 64'),
+  migrationPace: rule((pace) => pace === 'gentle' || pace === 'fast', "'gentle' or 'fast'"),
   migrationMaxRecordsPerSecond: rule(isIn(Number.MIN_VALUE, Number.MAX_VALUE), 'a number above 0'),
   migrationThrottle: rule(isFunction, 'a function'),
   migrationStalledAfterMs: rule(isIn(1_000, 86_400_000), 'a number of milliseconds from 1,000 to 86,400,000'),
@@ -328,6 +336,7 @@ export interface CheckedOptions extends StoreOptions {
   readonly continueMigrationsInBackground: boolean;
   readonly migrationMaxParallelModels: number;
   readonly maxBackfillConcurrency: number;
+  readonly migrationPace: MigrationPace;
   readonly migrationStalledAfterMs: number;
   readonly migrationVerification: 'off' | CheckedVerification;
   readonly migrationContractApproval: ContractApproval;
@@ -368,6 +377,7 @@ export function checkOptions(options: StoreOptions): CheckedOptions {
     migrationStalledAfterMs: options.migrationStalledAfterMs ?? defaultStalledAfterMs,
     migrationVerification: verificationOf(options.migrationVerification),
     migrationContractApproval: options.migrationContractApproval ?? 'automatic',
+    migrationPace: options.migrationPace ?? 'gentle',
     migrationRole: options.migrationRole ?? 'migrate',
     migrationLeaseTimeoutMs: timeoutMs,
     migrationLeaseHeartbeatMs: options.migrationLeaseHeartbeatMs ?? timeoutMs / 4,

@@ -1,6 +1,7 @@
 import { MigrationException } from '../errors.ts';
 import type { KeyValueDatabase, Transaction } from '../kv/kv.ts';
 import type { AnyModel } from '../model/define.ts';
+import type { RequestMeter } from '../ports/request-meter.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { CallMemory, RecordAccess } from '../records/record-access.ts';
 import type { Gate } from './gate.ts';
@@ -35,9 +36,11 @@ export interface RequestsOptions {
   readonly findModel: (definition: AnyModel) => ConfiguredModel;
   /** @throws RequestException STORE_CLOSED, once the store is closed */
   readonly assertOpen: () => void;
+  /** Is told of each request that was answered. Default: nobody is. */
+  readonly meter?: Pick<RequestMeter, 'answered'> | undefined;
 }
 
-export function createRequests({ database, gate, findModel, assertOpen }: RequestsOptions): Requests {
+export function createRequests({ database, gate, findModel, assertOpen, meter }: RequestsOptions): Requests {
   /** One transaction, with the driver's errors translated where they leave. */
   const transact = async <T>(
     body: (tx: Transaction) => Promise<T>,
@@ -46,7 +49,9 @@ export function createRequests({ database, gate, findModel, assertOpen }: Reques
     assertOpen();
     if (signal?.aborted === true) throw abortedError(signal);
     try {
-      return await database.transact(body, { signal });
+      const answer = await database.transact(body, { signal });
+      meter?.answered();
+      return answer;
     } catch (error) {
       throw callError(error, signal, assertOpen);
     }

@@ -74,12 +74,16 @@ async function hold(database: KeyValueDatabase, snapshots: number): Promise<void
   await new Promise(() => undefined);
 }
 
-async function load(database: KeyValueDatabase, self: number): Promise<void> {
+async function load(
+  database: KeyValueDatabase,
+  { self, priority }: Extract<EngineOrder, { task: 'load' }>,
+): Promise<void> {
   let committed = 0;
   const one = async (lane: number) => {
     for (let index = 0; !isStopped; index++) {
-      await database.transact(async (tx) =>
-        tx.set(bytes(`load/${self}/${lane}/${index % 500}`), Buffer.alloc(100, index)),
+      await database.transact(
+        async (tx) => tx.set(bytes(`load/${self}/${lane}/${index % 500}`), Buffer.alloc(100, index)),
+        { priority },
       );
       committed++;
       if (committed % 1_000 === 0) report({ type: 'committed', count: committed });
@@ -153,7 +157,7 @@ async function run(order: EngineOrder): Promise<void> {
       await hold(database, order.snapshots);
       break;
     case 'load':
-      await load(database, order.self);
+      await load(database, order);
       break;
     case 'mixed':
       await mixed(database, order.self, order.seed);

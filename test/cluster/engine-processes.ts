@@ -11,7 +11,13 @@ export type EngineOrder =
   /** Opens so many snapshots, each of another version, and holds them. */
   | { readonly task: 'hold'; readonly directory: string; readonly snapshots: number }
   /** Small commits, as many as go, until it is told to stop. */
-  | { readonly task: 'load'; readonly directory: string; readonly self: number }
+  | {
+      readonly task: 'load';
+      readonly directory: string;
+      readonly self: number;
+      /** Of all its commits. Default `default`. */
+      readonly priority?: 'default' | 'batch';
+    }
   /** Writes, overwrites, clears, reads and scans, until it is told to stop. */
   | { readonly task: 'mixed'; readonly directory: string; readonly self: number; readonly seed: number };
 

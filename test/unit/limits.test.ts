@@ -33,6 +33,7 @@ const nextChunk: Shown = [
   runtime,
   'is as large as the last one that had all the %s it may, and smaller behind one that had more',
 ];
+const gentleChunk: Shown = [runtime, 'is as large as one that has all the %s it may, and never larger'];
 
 const cutFindings: Shown = [
   verification,
@@ -114,6 +115,8 @@ const shownBy: Readonly<Record<string, readonly [at: Shown, past?: Shown]>> = {
   'chunk.records': [[runtime, 'has as many records as it may, and never one more']],
   'chunk.bytes': [nextChunk],
   'chunk.mutations': [nextChunk],
+  'chunk.gentleMutations': [gentleChunk],
+  'chunk.gentleBytes': [gentleChunk],
   'chunk.targetMs': [nextChunk],
   'chunk.hardMs': [
     [migration, 'commits when it has taken all the time it may'],

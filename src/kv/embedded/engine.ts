@@ -63,6 +63,9 @@ export class EmbeddedEngine implements Engine {
   #rosterRevision = -1;
   #rosterCheckedMs: number;
   #isFlushQueued = false;
+  /** With priority `default`, of all processes, as last seen; and of the others. */
+  #defaultCommits = 0;
+  #commitsOfOthers = 0;
   #compacting: Promise<Compaction> | undefined;
   #closing: Promise<void> | undefined;
 
@@ -92,6 +95,7 @@ export class EmbeddedEngine implements Engine {
       this.#refreshRoster(state);
       this.#history.restart(state.version);
       this.#knownThrough = state.version;
+      this.#defaultCommits = state.defaultCommits;
     });
   }
 
@@ -112,6 +116,10 @@ export class EmbeddedEngine implements Engine {
     const commit = this.#queue.add(request, this.#history, this.#knownThrough);
     if (!this.#queue.isEmpty) this.#queueFlush();
     return commit;
+  }
+
+  commitsOfOthers(): number {
+    return this.#commitsOfOthers;
   }
 
   close(): Promise<void> {
@@ -186,8 +194,6 @@ export class EmbeddedEngine implements Engine {
     writeExclusively(this.#tables, () => {
       this.#isFlushQueued = false;
       const batch = this.#queue.takeBatch();
-      // Not from in here: lmdb would run it at once, under the same lock.
-      if (!this.#queue.isEmpty) queueMicrotask(() => this.#queueFlush());
       try {
         result = this.#writeBatch(batch);
       } catch (error) {
@@ -196,10 +202,15 @@ export class EmbeddedEngine implements Engine {
         // LMDB refuses to commit a transaction in which a write failed.
         throw error;
       }
-    }).then(
-      () => this.#settle(result),
-      (error: unknown) => this.#settleFailure(result, failure ?? error),
-    );
+    })
+      .then(
+        () => this.#settle(result),
+        (error: unknown) => this.#settleFailure(result, failure ?? error),
+      )
+      .finally(() => {
+        // What was left goes with the next exclusive write. Asked for any earlier, lmdb would make it a part of this one.
+        if (!this.#queue.isEmpty) this.#queueFlush();
+      });
   }
 
   /** Inside the exclusive write. */
@@ -215,13 +226,22 @@ export class EmbeddedEngine implements Engine {
     });
     if (result.writes.length === 0) return result;
     this.#knownThrough = version;
+    const own = result.committed.filter(({ queued }) => !queued.isBatch).length;
+    this.#commitsOfOthers += Math.max(0, state.defaultCommits - this.#defaultCommits);
+    const defaultCommits = state.defaultCommits + own;
+    this.#defaultCommits = defaultCommits;
     if (this.#hasPeers) {
       this.#log.append(version, joinWriteSets(result.writes));
-      writeState(this.#tables, { ...state, version, logCompleteAfter: this.#log.prune(state) });
+      writeState(this.#tables, {
+        ...state,
+        version,
+        defaultCommits,
+        logCompleteAfter: this.#log.prune(state),
+      });
       this.#checkPeers();
     } else {
       this.#log.discard(state);
-      writeState(this.#tables, { ...state, version, logCompleteAfter: version });
+      writeState(this.#tables, { ...state, version, defaultCommits, logCompleteAfter: version });
     }
     return result;
   }

@@ -10,7 +10,9 @@ const maxBatchBytes = limits.engine.batchBytes.value;
 
 /** Commits on their way to the exclusive write. Its length is bounded by the transactions that are open. */
 export class CommitQueue {
-  readonly #waiting: QueuedCommit[] = [];
+  #waiting: QueuedCommit[] = [];
+  /** Those of priority `default` went without the others the last time. */
+  #wentFirst = false;
   #inFlight = 0;
   #onIdle: (() => void) | undefined;
 
@@ -33,14 +35,27 @@ export class CommitQueue {
     });
   }
 
+  /**
+   * What the next exclusive write carries out, in the order in which it came. Where commits of both priorities wait, those
+   * of priority `default` go alone: they would wait for what the others write. Then it is the turn of all.
+   */
   takeBatch(): QueuedCommit[] {
-    let count = 0;
+    const isMixed =
+      this.#waiting.some(({ isBatch }) => isBatch) && !this.#waiting.every(({ isBatch }) => isBatch);
+    this.#wentFirst = isMixed && !this.#wentFirst;
+    const taken: QueuedCommit[] = [];
+    const left: QueuedCommit[] = [];
     let bytes = 0;
-    while (count < this.#waiting.length && count < maxBatchCommits && bytes < maxBatchBytes) {
-      bytes += (this.#waiting[count] as QueuedCommit).writes.sizeBytes;
-      count++;
+    for (const queued of this.#waiting) {
+      const hasRoom = taken.length < maxBatchCommits && bytes < maxBatchBytes;
+      if (!hasRoom || (this.#wentFirst && queued.isBatch)) left.push(queued);
+      else {
+        taken.push(queued);
+        bytes += queued.writes.sizeBytes;
+      }
     }
-    return this.#waiting.splice(0, count);
+    this.#waiting = left;
+    return taken;
   }
 
   rejectAll(error = new KeyValueError(KeyValueErrorCode.canceled)): void {

@@ -8,6 +8,8 @@ export interface CommitRequest {
   readonly lease: ReadLease | undefined;
   readonly reads: ConflictSet;
   readonly writes: WriteBuffer;
+  /** Whether it is work that others need not wait for. */
+  readonly isBatch: boolean;
 }
 
 export interface Commit {

@@ -53,6 +53,7 @@ export class EngineTransaction implements KeyValueTransaction {
   readonly #createdMs: number;
   readonly #timeoutMs: number;
   readonly #sizeLimitBytes: number;
+  readonly #isBatch: boolean;
   #state: State = 'active';
   #lease: ReadLease | undefined;
   #reads = new ConflictSet();
@@ -65,6 +66,7 @@ export class EngineTransaction implements KeyValueTransaction {
     this.#engine = engine;
     this.#createdMs = engine.clock.monotonicMs();
     this.#timeoutMs = options.timeoutMs ?? Number.POSITIVE_INFINITY;
+    this.#isBatch = options.priority === 'batch';
     this.#sizeLimitBytes = options.sizeLimitBytes ?? keyValueLimits.transactionBytes;
   }
 
@@ -269,7 +271,12 @@ export class EngineTransaction implements KeyValueTransaction {
     if (!this.#reads.isEmpty) this.#openLease();
     this.#lease?.releaseSnapshot();
     const lease = this.#reads.isEmpty ? undefined : this.#lease;
-    this.#commit = await this.#engine.commit({ lease, reads: this.#reads, writes: this.#writes });
+    this.#commit = await this.#engine.commit({
+      lease,
+      reads: this.#reads,
+      writes: this.#writes,
+      isBatch: this.#isBatch,
+    });
     this.#versionstamp.resolve(encodeVersionstamp(this.#commit.version, this.#commit.order));
   }
 

@@ -305,7 +305,8 @@ class RangeMover {
 
   #prepare(row: RangeRow, cursor: string | null): Promise<PreparedChunk> {
     const begin = cursor === null ? bytesOf(row.begin) : behindRecord(bytesOf(cursor));
-    return this.#pass.prepare(begin, bytesOf(row.end), this.#control.records, this.#range.signal);
+    const records = this.#migration.runtime.giveWay.records(this.#control);
+    return this.#pass.prepare(begin, bytesOf(row.end), records, this.#range.signal);
   }
 
   /**
@@ -319,45 +320,47 @@ class RangeMover {
     const startedMs = runtime.clock.monotonicMs();
     const codes: number[] = [];
     try {
-      return await runtime.database.transact(
-        async (tx): Promise<CommitResult> => {
-          const [current, intent, fence] = await Promise.all([
-            this.#readRow(tx),
-            readIntent(tx, keys, state.migrationId),
-            tx.get(keys.fence),
-            lease.guard(tx),
-          ]);
-          // Each claim has its number: a range that is done, and has lost its claim, still knows its mover.
-          const isMyTurn = current.claimSeq === row.claimSeq;
-          if (isMyTurn && current.seq === row.seq + 1) {
-            return { type: 'committed', row: current, conflicts: 0 };
-          }
-          const isMine = isMyTurn && current.claim?.session === runtime.session;
-          // A reset, or a newer program that published, ends what was planned under the fence as it was.
-          const isSameFence = fence?.equals(this.#held.fence) === true;
-          if (!isMine || current.seq !== row.seq || !isSameFence) throw claimLost(state.migrationId);
-          if (isStopping(intent)) return { type: 'intent', intent };
-          if (isBeyond(chunk, current)) return { type: 'cut', row: current };
-          const addition = await chunk.apply(tx);
-          const next = this.#advanced(current, chunk, addition);
-          writeRange(tx, keys, this.#pass.name, this.#range.number, next);
-          if (this.#pass.touches && chunk.records > 0) {
-            tx.set(keys.touched, Buffer.from(state.migrationId));
-          }
-          const conflicts = conflictsOf(tx);
-          const counts: CountedAdditions =
-            this.#pass.name === 'backfill'
-              ? { recordsMoved: addition.moved, bytesMoved: addition.bytes, chunks: 1, conflicts }
-              : { conflicts };
-          count(tx, keys, runtime.clock.wallMs(), counts);
-          return { type: 'committed', row: next, conflicts };
-        },
-        {
-          timeoutMs: chunkLimits.hardMs,
-          priority: 'batch',
-          signal: lease.lost,
-          onRetry: ({ code }) => void codes.push(code),
-        },
+      return await runtime.giveWay.write(() =>
+        runtime.database.transact(
+          async (tx): Promise<CommitResult> => {
+            const [current, intent, fence] = await Promise.all([
+              this.#readRow(tx),
+              readIntent(tx, keys, state.migrationId),
+              tx.get(keys.fence),
+              lease.guard(tx),
+            ]);
+            // Each claim has its number: a range that is done, and has lost its claim, still knows its mover.
+            const isMyTurn = current.claimSeq === row.claimSeq;
+            if (isMyTurn && current.seq === row.seq + 1) {
+              return { type: 'committed', row: current, conflicts: 0 };
+            }
+            const isMine = isMyTurn && current.claim?.session === runtime.session;
+            // A reset, or a newer program that published, ends what was planned under the fence as it was.
+            const isSameFence = fence?.equals(this.#held.fence) === true;
+            if (!isMine || current.seq !== row.seq || !isSameFence) throw claimLost(state.migrationId);
+            if (isStopping(intent)) return { type: 'intent', intent };
+            if (isBeyond(chunk, current)) return { type: 'cut', row: current };
+            const addition = await chunk.apply(tx);
+            const next = this.#advanced(current, chunk, addition);
+            writeRange(tx, keys, this.#pass.name, this.#range.number, next);
+            if (this.#pass.touches && chunk.records > 0) {
+              tx.set(keys.touched, Buffer.from(state.migrationId));
+            }
+            const conflicts = conflictsOf(tx);
+            const counts: CountedAdditions =
+              this.#pass.name === 'backfill'
+                ? { recordsMoved: addition.moved, bytesMoved: addition.bytes, chunks: 1, conflicts }
+                : { conflicts };
+            count(tx, keys, runtime.clock.wallMs(), counts);
+            return { type: 'committed', row: next, conflicts };
+          },
+          {
+            timeoutMs: chunkLimits.hardMs,
+            priority: 'batch',
+            signal: lease.lost,
+            onRetry: ({ code }) => void codes.push(code),
+          },
+        ),
       );
     } catch (error) {
       // A single record may pass every limit: then there is no less to do, and the error is the answer.

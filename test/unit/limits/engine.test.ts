@@ -20,7 +20,9 @@ describe('the batch of one exclusive write', () => {
       const writes = new WriteBuffer();
       writes.set('k', Buffer.alloc(0));
       writes.sizeBytes = size;
-      queue.add({ lease: undefined, reads: new ConflictSet(), writes }, history, 0).catch(() => undefined);
+      queue
+        .add({ lease: undefined, reads: new ConflictSet(), writes, isBatch: false }, history, 0)
+        .catch(() => undefined);
     }
     return queue;
   };
@@ -40,6 +42,30 @@ describe('the batch of one exclusive write', () => {
   it('takes the commit that fills its bytes, and leaves one more for the next', () => {
     expect(batchesOf(queueOf([batchBytes.value - 1, 1]))).toEqual([2]);
     expect(batchesOf(queueOf([batchBytes.value - 1, 1, 1]))).toEqual([2, 1]);
+  });
+});
+
+describe('commits of both priorities', () => {
+  it('take turns: those of priority default go alone, and then all', () => {
+    const queue = new CommitQueue();
+    const history = new CommitHistory(0);
+    const add = (isBatch: boolean) => {
+      const writes = new WriteBuffer();
+      writes.set(isBatch ? 'batch' : 'default', Buffer.alloc(0));
+      queue
+        .add({ lease: undefined, reads: new ConflictSet(), writes, isBatch }, history, 0)
+        .catch(() => undefined);
+    };
+    const take = () => queue.takeBatch().map(({ isBatch }) => (isBatch ? 'batch' : 'default'));
+    for (const isBatch of [true, false, true, false]) add(isBatch);
+    expect(take()).toEqual(['default', 'default']);
+    add(false);
+    expect(take()).toEqual(['batch', 'batch', 'default']);
+    add(false);
+    expect(take()).toEqual(['default']);
+    add(true);
+    expect(take()).toEqual(['batch']);
+    expect(queue.isEmpty).toBe(true);
   });
 });
 
@@ -64,7 +90,12 @@ describe('the log of commits', () => {
     directory.remove();
   });
   const entries = () => [...tables.log.getKeys({ start: '' })].length;
-  const state = (version: number): EngineState => ({ version, logCompleteAfter: 0, sessionsRevision: 0 });
+  const state = (version: number): EngineState => ({
+    version,
+    logCompleteAfter: 0,
+    sessionsRevision: 0,
+    defaultCommits: 0,
+  });
   const { logMs, prunedEntries } = limits.engine;
 
   it('keeps an entry for as long as somebody may need it, and not longer', async () => {

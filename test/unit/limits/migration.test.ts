@@ -5,7 +5,7 @@ import { streamEvents } from '../../../src/store/event-stream.ts';
 import type { MigrationEvent } from '../../../src/migration/events.ts';
 import { createChunkRunner } from '../../../src/migration/passes/chunk-runner.ts';
 import type { ChunkControl } from '../../../src/migration/passes/controller.ts';
-import { nextChunkControl } from '../../../src/migration/passes/controller.ts';
+import { gentleRecords, nextChunkControl } from '../../../src/migration/passes/controller.ts';
 import type { RangeRow } from '../../../src/migration/passes/ledger.ts';
 import { createRange, planRanges, writeRange } from '../../../src/migration/passes/ledger.ts';
 import { leastSplitRecords, splitRange } from '../../../src/migration/passes/split.ts';
@@ -47,6 +47,31 @@ describe('the next chunk', () => {
       expect(after({ [of]: value + 1 }).records).toBe(records - 1);
     },
   );
+});
+
+describe('the next chunk while requests come in', () => {
+  const records = 1_000;
+  const after = (cost: { bytes?: number; mutations?: number }): number =>
+    gentleRecords(
+      nextChunkControl(
+        { records },
+        { type: 'committed', records: 100, bytes: 100, mutations: 100, tookMs: 0, ...cost },
+      ),
+    );
+
+  it.each([
+    ['bytes', limits.chunk.gentleBytes.value],
+    ['mutations', limits.chunk.gentleMutations.value],
+  ])('is as large as one that has all the %s it may, and never larger', (of, value) => {
+    expect(after({ [of]: value })).toBe(100);
+    expect(after({ [of]: value + 1 })).toBe(99);
+    // A single record may pass it.
+    expect(after({ [of]: value * 1_000 })).toBe(1);
+  });
+
+  it('is as any other before anything is known of the records', () => {
+    expect(gentleRecords({ records })).toBe(records);
+  });
 });
 
 describe('the ranges of a pass', () => {
