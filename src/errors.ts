@@ -265,6 +265,11 @@ export const errorCodes = {
     'The database address is none that this store understands.',
     "Use 'embedded:<dir>', 'memory:', 'fdb:', 'fdb:<cluster file>', or an opened database.",
   ),
+  RUNTIME_NOT_LOADED: storage(
+    false,
+    'Files of this package that are loaded when a database is opened are not there, or cannot be read.',
+    'Install the package anew, and start processes again that ran while it was replaced; the cause names the file.',
+  ),
   STORE_MISSING: storage(
     false,
     'There is no store at this place of the database, and whoever only looks makes none.',

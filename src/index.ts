@@ -28,8 +28,7 @@ export type {
   TransactOptions,
 } from './kv/kv.ts';
 export { KeyValueError, keyValueLimits } from './kv/kv.ts';
-export { openDatabase } from './kv/open.ts';
-export { auditLine } from './migration/audit.ts';
+export { auditLine } from './migration/audit-line.ts';
 export type {
   MigrationAuditEvent,
   MigrationAuditEventReporter,
@@ -97,7 +96,7 @@ export type {
   StoreOptions,
   VerificationOptions,
 } from './store/options.ts';
-export { planMigrations } from './store/plan-migrations.ts';
+export { openDatabase, planMigrations } from './store/on-demand.ts';
 export type { PlanOptions } from './store/plan/options.ts';
 export type {
   MigrationPlanReport,

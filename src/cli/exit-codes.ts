@@ -101,6 +101,7 @@ const exitCodeByError: Readonly<Record<ErrorCode, ExitCode>> = {
   DRIVER_LIBRARY_MISSING: exitCodes.unavailable,
   DRIVER_FAILED: exitCodes.unavailable,
   DRIVER_WRONG_THREAD: exitCodes.unavailable,
+  RUNTIME_NOT_LOADED: exitCodes.unavailable,
   DRIVER_DUPLICATE: exitCodes.unavailable,
   CLUSTER_FILE_MISSING: exitCodes.unavailable,
   CLUSTER_FILE_INVALID: exitCodes.unavailable,

@@ -21,9 +21,7 @@ const understood =
   "'embedded:<directory>', 'memory:', 'fdb:', 'fdb:<cluster file>', an opened Database of the package foundationdb, or an opened KeyValueDatabase";
 
 /**
- * Opens what an address names: `embedded:<directory>` (durable, shared by the processes of one machine), `memory:`
- * (gone with the process), `fdb:` (a FoundationDB cluster, by its default cluster file or the one that follows), or takes
- * a database that the caller opened: that one stays open when the result is closed.
+ * What the `openDatabase` that users call does (`src/store/on-demand.ts` says what that is).
  *
  * @throws StorageException DATABASE_INVALID; and what `openEmbeddedDatabase`, `openFoundationDB` and `openHostDatabase` throw.
  */

@@ -4,6 +4,7 @@ import type { ModelKeys } from '../records/keys.ts';
 import { keyAfter, rangeOf } from '../records/keys.ts';
 import { createRowFormat, isCount, isNullOr, isNumber, isOneOf, isString } from '../records/row.ts';
 import type { MigrationBindings } from '../telemetry/logger.ts';
+import { auditLine } from './audit-line.ts';
 import { integer, integerOf } from './counters.ts';
 import type { MigrationPhase } from './state.ts';
 import { cutMessage } from './state.ts';
@@ -142,29 +143,4 @@ export async function trimAuditEvents(
       return tooMany <= oldest.length;
     });
   }
-}
-
-/** One line of `key=value`, in a fixed order; strings with anything but word characters are quoted as in JSON. */
-export function auditLine(event: MigrationAuditEvent): string {
-  const fields: [string, string | number | null][] = [
-    ['godwit', 'audit'],
-    ['type', event.type],
-    ['model', event.modelName],
-    ['modelId', event.modelId],
-    ['migration', event.migrationId],
-    ['phase', event.phase],
-    ['attempt', event.attempt],
-    ['node', event.nodeId],
-    ['epoch', event.epoch],
-    ['timestampMs', event.timestampMs],
-    ['message', event.message],
-  ];
-  return fields
-    .filter(([, value]) => value !== null)
-    .map(([name, value]) => `${name}=${typeof value === 'string' ? quoted(value) : value}`)
-    .join(' ');
-}
-
-function quoted(text: string): string {
-  return /^[\w.:>#-]+$/.test(text) ? text : JSON.stringify(text);
 }

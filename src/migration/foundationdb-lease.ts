@@ -1,6 +1,4 @@
-import { createActor, fromPromise } from 'xstate';
 import type { BeatResult } from '../../machines/lease.ts';
-import { leaseMachine } from '../../machines/lease.ts';
 import type { KeyValueDatabase } from '../kv/kv.ts';
 import type { Clock } from '../ports/clock.ts';
 import { sleep } from '../ports/clock.ts';
@@ -16,8 +14,8 @@ import type {
   MigrationLease,
 } from './lease.ts';
 import { leaseLost } from './lease.ts';
+import type { StartBeats } from './lease-beats.ts';
 import type { Inspector } from './machine-clock.ts';
-import { hosting } from './machine-clock.ts';
 import type { Beat, Owner } from './owner.ts';
 import { beatFormat, ownerFormat, readOwner, vacated } from './owner.ts';
 
@@ -30,6 +28,8 @@ export interface FoundationDBMigrationLeaseOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly process: ProcessPort;
+  /** `startBeats`. It is brought, so that this class, which the package exports, loads no state machine. */
+  readonly startBeats: StartBeats;
   /** Is told of every step of the machine of each ownership. Default: nobody is. */
   readonly inspect?: Inspector | undefined;
 }
@@ -196,7 +196,7 @@ export class FoundationDBMigrationLease implements MigrationLease {
   }
 
   #hold(keys: ModelKeys, row: Buffer, epoch: number, takeover: boolean, acquiredAtMs: number): LeaseHandle {
-    const { database, clock, timeoutMs, heartbeatMs } = this.#options;
+    const { database, clock, timeoutMs, heartbeatMs, inspect } = this.#options;
     const lost = new AbortController();
     const beat = async (): Promise<BeatResult> => {
       const renewedAtMs = clock.monotonicMs();
@@ -212,30 +212,19 @@ export class FoundationDBMigrationLease implements MigrationLease {
       );
       return kept ? { type: 'renewed', renewedAtMs } : { type: 'lost' };
     };
-    const actor = createActor(
-      leaseMachine.provide({
-        actors: { beat: fromPromise(beat) },
-        delays: {
-          heartbeat: heartbeatMs,
-          expiry: ({ context }) =>
-            Math.max(0, timeoutMs - heartbeatMs - (clock.monotonicMs() - context.renewedAtMs)),
-        },
-      }),
-      hosting(clock, this.#options.inspect),
-    );
-    actor.subscribe({
-      next: (snapshot) => {
-        if (snapshot.value === 'lost') lost.abort(leaseLost(epoch));
-      },
-      // Nobody beats for it from now on.
-      error: (cause) => lost.abort(leaseLost(epoch, cause)),
+    const beats = this.#options.startBeats({
+      clock,
+      timeoutMs,
+      heartbeatMs,
+      acquiredAtMs,
+      beat,
+      onLost: (cause) => lost.abort(leaseLost(epoch, cause)),
+      inspect,
     });
-    actor.start();
-    actor.send({ type: 'acquired', renewedAtMs: acquiredAtMs });
 
     let released: Promise<void> | undefined;
     const release = async () => {
-      if (actor.getSnapshot().status === 'active') actor.send({ type: 'release' });
+      beats.stop();
       await database.transact(async (tx) => {
         const owner = await tx.get(keys.owner);
         if (owner?.equals(row) === true)

@@ -7,7 +7,8 @@ import type { ConnectedHints } from '../cluster/work-hints.ts';
 import { createWorkHints } from '../cluster/work-hints.ts';
 import { ModelException, RequestException } from '../errors.ts';
 import type { KeyValueDatabase } from '../kv/kv.ts';
-import { auditLine, migrationOf, trimAuditEvents } from '../migration/audit.ts';
+import { auditLine } from '../migration/audit-line.ts';
+import { migrationOf, trimAuditEvents } from '../migration/audit.ts';
 import type { Backfill } from '../migration/backfill-spec.ts';
 import { readMetrics } from '../migration/counters.ts';
 import type { MigrationEventHub } from '../migration/events.ts';
@@ -15,6 +16,7 @@ import { createMigrationEventHub } from '../migration/events.ts';
 import type { MigrationHandlers } from '../migration/handlers.ts';
 import { FoundationDBMigrationLease } from '../migration/foundationdb-lease.ts';
 import type { MigrationLease } from '../migration/lease.ts';
+import { startBeats } from '../migration/lease-beats.ts';
 import type { Inspector } from '../migration/machine-clock.ts';
 import type { MigrationNode } from '../migration/node-host.ts';
 import { readStatusIn } from '../migration/read-status.ts';
@@ -38,7 +40,7 @@ import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { StoreKeys } from '../records/keys.ts';
 import { sweepGarbage } from '../records/garbage.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { createMigrationLoggers, createSilentLogger } from '../telemetry/logger.ts';
+import { createMigrationLoggers, silentLogger } from '../telemetry/logger.ts';
 import type { MigrationMeters } from '../telemetry/meters.ts';
 import { createMigrationMeters, silentMeters } from '../telemetry/meters.ts';
 import { meterStore } from '../telemetry/store-meters.ts';
@@ -102,7 +104,8 @@ export interface StoreCore {
   link: BusLink | undefined;
   node: MigrationNode | undefined;
   readiness: ReadinessKeeper | undefined;
-  close(timeoutMs: number): Promise<void>;
+  /** Waits for chunks and handlers under way, 10,000 ms by default. */
+  close(timeoutMs?: number): Promise<void>;
 }
 
 export interface CoreParts {
@@ -119,6 +122,9 @@ export interface CoreParts {
   readonly createContextStore: (core: StoreCore) => MigrationRuntime['createContextStore'];
 }
 
+/** How long closing waits for chunks and handlers under way. A chunk has 4 s at most. */
+const closeTimeoutMs = 10_000;
+
 /** A scrape waits no longer for the database, and shows what was known before. Milliseconds. */
 const scrapeWaitMs = 1_000;
 
@@ -129,7 +135,7 @@ export function createCore(parts: CoreParts): StoreCore {
   process.sessions.add(session);
   const ownPool = options.pool === undefined ? useSharedPool() : undefined;
   const pool = (ownPool?.pool ?? options.pool) as TransformPool;
-  const logger = options.logger ?? createSilentLogger();
+  const logger = options.logger ?? silentLogger;
   const loggerFor = createMigrationLoggers(logger);
   const { meters, endStoreMeter } = createMeters(options, database, pool, () => refreshMeters());
   const { bus, isOwnBus } = openBus(options, clock, logger, meters);
@@ -291,7 +297,7 @@ export function createCore(parts: CoreParts): StoreCore {
     link: undefined,
     node: undefined,
     readiness: undefined,
-    close: (timeoutMs) => (closed ??= end(timeoutMs)),
+    close: (timeoutMs = closeTimeoutMs) => (closed ??= end(timeoutMs)),
   };
   return core;
 }
@@ -350,7 +356,15 @@ function createLease({ options, database, keys, ports }: CoreParts, session: str
   const { migrationLease: given, migrationLeaseTimeoutMs: timeoutMs } = options;
   if (given !== undefined && typeof given !== 'function') return given;
   const heartbeatMs = options.migrationLeaseHeartbeatMs;
-  const lease = new FoundationDBMigrationLease({ database, keys, session, timeoutMs, heartbeatMs, ...ports });
+  const lease = new FoundationDBMigrationLease({
+    database,
+    keys,
+    session,
+    timeoutMs,
+    heartbeatMs,
+    startBeats,
+    ...ports,
+  });
   return given === undefined ? lease : given({ lease, clock: ports.clock, heartbeatMs });
 }
 

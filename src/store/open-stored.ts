@@ -9,6 +9,7 @@ import type { MigrationMetrics } from '../migration/counters.ts';
 import { integerOf, readMetrics } from '../migration/counters.ts';
 import { FoundationDBMigrationLease } from '../migration/foundationdb-lease.ts';
 import type { LeaseExplanation } from '../migration/lease.ts';
+import { startBeats } from '../migration/lease-beats.ts';
 import type { OperatorCall } from '../migration/operators.ts';
 import { approveMigration } from '../migration/approve.ts';
 import { cancelMigration, pauseMigration, resetMigration, resumeMigration } from '../migration/operators.ts';
@@ -126,7 +127,7 @@ export class StoredStore {
       clock,
       random,
       nodeId,
-      lease: new FoundationDBMigrationLease({ ...parts, timeoutMs: unused.ttlMs }),
+      lease: new FoundationDBMigrationLease({ ...parts, timeoutMs: unused.ttlMs, startBeats }),
       sessions: createSessions({ ...parts, nodeId, onFailure: () => undefined }),
       migrations: new Map(),
       // Nobody hears of anything from here.

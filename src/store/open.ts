@@ -44,12 +44,12 @@ export async function openCore(
   const program = configureProgram(options);
   const database = await openDatabase(options.database, ports);
   const core = createCore({ ...program, options, database, ports, createContextStore });
-  const onAbort = () => void core.close(closeTimeoutMs);
+  const onAbort = () => void core.close();
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
     await run(core, database);
   } catch (error) {
-    await core.close(closeTimeoutMs);
+    await core.close();
     throwIfAborted(signal);
     throw error;
   } finally {
@@ -57,9 +57,6 @@ export async function openCore(
   }
   return core;
 }
-
-/** How long closing waits for chunks and handlers under way. A chunk has 4 s at most. */
-export const closeTimeoutMs = 10_000;
 
 async function run(core: StoreCore, database: KeyValueDatabase): Promise<void> {
   const { runtime, models, closing } = core;

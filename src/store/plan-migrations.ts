@@ -2,9 +2,6 @@ import type { GodwitException } from '../errors.ts';
 import { MigrationException } from '../errors.ts';
 import { openDatabaseToRead } from '../kv/open.ts';
 import type { TransformPool } from '../migration/runtime.ts';
-import type { AnyModels } from '../model/infer.ts';
-import { systemClock } from '../ports/clock.ts';
-import { systemRandom } from '../ports/random.ts';
 import { readStoreRow } from '../records/store-row.ts';
 import { configureProgram } from './configure.ts';
 import type { Ports } from './core.ts';
@@ -28,23 +25,7 @@ import { refusals } from './refuse-before-writing.ts';
 import { throwIfAborted } from './request-error.ts';
 import { useSharedPool } from './shared-pool.ts';
 
-/**
- * What `open` would do with these options and this database, and why, without doing it: it opens no store, takes no lease
- * and writes nothing. What `open` would refuse is listed, all of it. With `sample` the transforms are tried on some records.
- * The plan is that of a moment: whoever opens a store later compares again.
- *
- * @throws ModelException OPTION_INVALID, MODEL_INVALID, MODEL_UNKNOWN
- * @throws MigrationException MIGRATION_CYCLE
- * @throws StorageException DATABASE_INVALID, STORAGE_FORMAT_NEWER, STORAGE_CORRUPT, and what the engine throws
- * @throws RequestException ABORTED
- */
-export function planMigrations<const M extends AnyModels>(
-  options: PlanOptions<M>,
-): Promise<MigrationPlanReport> {
-  return planMigrationsWith(options as PlanOptions, { clock: systemClock, random: systemRandom });
-}
-
-/** The same with another clock and chance. */
+/** What `planMigrations` does, with this clock and chance. */
 export async function planMigrationsWith(
   given: PlanOptions,
   { clock, random }: Pick<Ports, 'clock' | 'random'>,

@@ -1,22 +1,12 @@
-import { approveMigration } from '../migration/approve.ts';
 import type { MigrationAuditEvent } from '../migration/audit.ts';
-import { readAuditEvents } from '../migration/audit.ts';
 import type { MigrationMetrics } from '../migration/counters.ts';
-import { readMetrics } from '../migration/counters.ts';
 import type { MigrationEvent } from '../migration/events.ts';
 import type { LeaseExplanation } from '../migration/lease.ts';
 import type { OperatorCall } from '../migration/operators.ts';
-import { cancelMigration, pauseMigration, resetMigration, resumeMigration } from '../migration/operators.ts';
-import { planModel, readStoredModel } from '../migration/plan.ts';
 import type { QuarantinedRecord, QuarantineRetry } from '../migration/quarantine.ts';
-import { listQuarantined, retryQuarantined } from '../migration/quarantine.ts';
-import { readStatus } from '../migration/read-status.ts';
-import { releaseLease } from '../migration/release-lease.ts';
 import type { MigrationRuntime } from '../migration/runtime.ts';
 import type { MigrationStatus } from '../migration/status.ts';
 import type { VerificationReport } from '../migration/verification.ts';
-import { readVerification } from '../migration/verification.ts';
-import { eitherOf, pollIntervalMs } from '../migration/watch.ts';
 import type { Reason } from '../model/compare.ts';
 import type { AnyModel } from '../model/define.ts';
 import type { AnyModels } from '../model/infer.ts';
@@ -27,14 +17,12 @@ import { ModelException, StorageException } from '../errors.ts';
 import type { Compaction } from '../kv/kv.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { AwaitMigrationOptions, Dependency } from './await-migration.ts';
-import { awaitMigration } from './await-migration.ts';
-import { createContextRequests } from './context-store.ts';
 import type { Ports, StoreCore } from './core.ts';
-import { streamEvents } from './event-stream.ts';
 import { checkLimit, listLimits } from './list-limits.ts';
 import type { RequestOptions } from './model-query.ts';
 import type { ModelStore } from './model-store.ts';
-import { closeTimeoutMs, openCore } from './open.ts';
+import { loadOpened } from './on-demand.ts';
+import type * as Opened from './opened.ts';
 import type { StoreOptions } from './options.ts';
 import type { Readiness } from './readiness.ts';
 import { throwIfAborted } from './request-error.ts';
@@ -74,11 +62,14 @@ export interface OperatorOptions {
  */
 export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
   readonly #core: StoreCore;
+  /** Everything that needs an opened store: importing this class does not load it. */
+  readonly #opened: typeof Opened;
   readonly #requests: Requests;
   /** What a handler is given closes nothing. */
   readonly #isBound: boolean;
 
-  private constructor(core: StoreCore, requests: Requests, isBound: boolean) {
+  private constructor(opened: typeof Opened, core: StoreCore, requests: Requests, isBound: boolean) {
+    this.#opened = opened;
     this.#core = core;
     this.#requests = requests;
     this.#isBound = isBound;
@@ -92,7 +83,8 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
    * @throws MigrationException MIGRATION_CYCLE, MIGRATION_HANDLER_MISSING, MIGRATION_MIXED_RECORDS,
    *   KEY_CHANGE_REFERENCED and TRANSFORM_INVALID before anything is written; MIGRATION_PENDING when the budget is spent;
    *   MIGRATION_FAILED, MIGRATION_PAUSED, MIGRATION_CANCELED and MIGRATION_TARGET_CHANGED without the background
-   * @throws StorageException DATABASE_INVALID, STORAGE_FORMAT_NEWER, STORAGE_CORRUPT, and what the engine throws
+   * @throws StorageException RUNTIME_NOT_LOADED, DATABASE_INVALID, STORAGE_FORMAT_NEWER, STORAGE_CORRUPT, and what the
+   *   engine throws
    * @throws RequestException ABORTED
    */
   static open<const M extends AnyModels>(options: StoreOptions<M>): Promise<FoundationDBDataStore<M>> {
@@ -105,11 +97,12 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
     options: StoreOptions<M>,
     ports: Ports,
   ): Promise<FoundationDBDataStore<M>> {
-    const core = await openCore(options as StoreOptions, ports, (found) => (scope) => {
-      const requests = createContextRequests(scope, found);
-      return new FoundationDBDataStore(found, requests, true);
+    const opened = await loadOpened();
+    const core = await opened.openCore(options as StoreOptions, ports, (found) => (scope) => {
+      const requests = opened.createContextRequests(scope, found);
+      return new FoundationDBDataStore(opened, found, requests, true);
     });
-    return new FoundationDBDataStore<M>(core, core.requests, false);
+    return new FoundationDBDataStore<M>(opened, core, core.requests, false);
   }
 
   /** The records of a registered model. @throws ModelException MODEL_UNKNOWN */
@@ -143,7 +136,9 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
       const unsubscribe = readiness?.subscribe(() => ended.abort());
       const either = AbortSignal.any([ended.signal, ...signals]);
       // The end is told; the time only keeps the process alive for whoever awaits this.
-      await eitherOf(this.#core.runtime.clock, [], pollIntervalMs, either, { ref: true });
+      await this.#opened.eitherOf(this.#core.runtime.clock, [], this.#opened.pollIntervalMs, either, {
+        ref: true,
+      });
       unsubscribe?.();
     }
   }
@@ -152,12 +147,13 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
   migrationEvents(
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): AsyncIterable<MigrationEvent> {
-    return streamEvents(this.#core.hub, options.signal);
+    return this.#opened.streamEvents(this.#core.hub, options.signal);
   }
 
   /** By model id: what needs migration, or has an index that is being built, and why. */
   async pendingMigrations(): Promise<ReadonlyMap<number, PendingMigration>> {
     const { runtime, models } = this.#open();
+    const { planModel, readStoredModel } = this.#opened;
     const plans = await runtime.database.transact((tx) =>
       Promise.all(
         models.map(async (model) => {
@@ -184,13 +180,13 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
   /** Where a model stands, from the database. @throws ModelException MODEL_UNKNOWN */
   async migrationStatus(modelId: number): Promise<MigrationStatus> {
     const { runtime } = this.#open();
-    return readStatus(runtime, this.#core.modelById(modelId));
+    return this.#opened.readStatus(runtime, this.#core.modelById(modelId));
   }
 
   /** Of all models, those with nothing to do too, by id ascending. */
   async migrationStatuses(): Promise<readonly MigrationStatus[]> {
     const { runtime, models } = this.#open();
-    return Promise.all(models.map((model) => readStatus(runtime, model)));
+    return Promise.all(models.map((model) => this.#opened.readStatus(runtime, model)));
   }
 
   /**
@@ -203,7 +199,14 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
   async awaitMigration(modelId: number, options: AwaitMigrationOptions = {}): Promise<void> {
     const { runtime, gate, closing } = this.#open();
     const model = this.#core.modelById(modelId);
-    await awaitMigration(runtime, gate, model, this.#dependenciesOf(model), options, closing.signal);
+    await this.#opened.awaitMigration(
+      runtime,
+      gate,
+      model,
+      this.#dependenciesOf(model),
+      options,
+      closing.signal,
+    );
     try {
       await this.#core.readiness?.refresh();
     } catch (error) {
@@ -223,7 +226,7 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
     reason = 'Paused by operator',
     options: OperatorOptions = {},
   ): Promise<MigrationStatus> {
-    return this.#operate(pauseMigration, modelId, reason, options);
+    return this.#operate(this.#opened.pauseMigration, modelId, reason, options);
   }
 
   /**
@@ -236,7 +239,7 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
     reason = 'Resumed by operator',
     options: OperatorOptions = {},
   ): Promise<MigrationStatus> {
-    return this.#operate(resumeMigration, modelId, reason, options);
+    return this.#operate(this.#opened.resumeMigration, modelId, reason, options);
   }
 
   /**
@@ -249,7 +252,7 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
     reason = 'Canceled by operator',
     options: OperatorOptions = {},
   ): Promise<MigrationStatus> {
-    return this.#operate(cancelMigration, modelId, reason, options);
+    return this.#operate(this.#opened.cancelMigration, modelId, reason, options);
   }
 
   /**
@@ -264,7 +267,7 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
     reason = 'Approved by operator',
     options: OperatorOptions = {},
   ): Promise<MigrationStatus> {
-    return this.#operate(approveMigration, modelId, reason, options);
+    return this.#operate(this.#opened.approveMigration, modelId, reason, options);
   }
 
   /**
@@ -278,7 +281,7 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
     reason = 'Reset by operator',
     options: OperatorOptions = {},
   ): Promise<MigrationStatus> {
-    return this.#operate(resetMigration, modelId, reason, options);
+    return this.#operate(this.#opened.resetMigration, modelId, reason, options);
   }
 
   /**
@@ -303,7 +306,7 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
     reason = 'Released by operator',
     options: OperatorOptions = {},
   ): Promise<LeaseExplanation | undefined> {
-    return this.#operate(releaseLease, modelId, reason, options);
+    return this.#operate(this.#opened.releaseLease, modelId, reason, options);
   }
 
   /** Counters of one model, or of all by id: cluster-wide and persisted. */
@@ -313,7 +316,8 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
     modelId?: number,
   ): Promise<MigrationMetrics | ReadonlyMap<number, MigrationMetrics>> {
     const { runtime, models } = this.#open();
-    const read = (model: ConfiguredModel) => runtime.database.transact((tx) => readMetrics(tx, model.keys));
+    const read = (model: ConfiguredModel) =>
+      runtime.database.transact((tx) => this.#opened.readMetrics(tx, model.keys));
     if (modelId !== undefined) return read(this.#core.modelById(modelId));
     const all = await Promise.all(models.map(async (model) => [model.id, await read(model)] as const));
     return new Map(all);
@@ -323,7 +327,7 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
   async migrationVerification(modelId: number): Promise<VerificationReport | undefined> {
     const { runtime } = this.#open();
     const { keys } = this.#core.modelById(modelId);
-    return runtime.database.transact((tx) => readVerification(tx, keys));
+    return runtime.database.transact((tx) => this.#opened.readVerification(tx, keys));
   }
 
   /** The latest persisted audit events of a model, oldest first; none where they are not kept. @param limit 1 to 10,000 */
@@ -335,7 +339,7 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
     const model = this.#core.modelById(modelId);
     checkLimit(limit);
     if (!options.persistMigrationAuditEvents) return [];
-    return runtime.database.transact((tx) => readAuditEvents(tx, model.keys, limit));
+    return runtime.database.transact((tx) => this.#opened.readAuditEvents(tx, model.keys, limit));
   }
 
   /** Records that a migration set aside, without their contents. @param limit 1 to 10,000 */
@@ -346,7 +350,7 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
     const { runtime } = this.#open();
     const model = this.#core.modelById(modelId);
     checkLimit(limit);
-    return listQuarantined(runtime, model, limit);
+    return this.#opened.listQuarantined(runtime, model, limit);
   }
 
   /**
@@ -357,7 +361,7 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
   async retryQuarantined(modelId: number): Promise<QuarantineRetry> {
     const { runtime, backfillFrom } = this.#open();
     const model = this.#core.modelById(modelId);
-    return retryQuarantined(runtime, model, (fromVersion) => backfillFrom(model, fromVersion));
+    return this.#opened.retryQuarantined(runtime, model, (fromVersion) => backfillFrom(model, fromVersion));
   }
 
   /**
@@ -380,7 +384,7 @@ export class FoundationDBDataStore<Models extends AnyModels = AnyModels> {
    * No new requests; chunks under way are committed or dropped, leases released, waiters rejected with STORE_CLOSED,
    * threads ended, and what the store opened is closed. Twice is fine.
    */
-  async close({ timeoutMs = closeTimeoutMs }: CloseOptions = {}): Promise<void> {
+  async close({ timeoutMs }: CloseOptions = {}): Promise<void> {
     if (!this.#isBound) await this.#core.close(timeoutMs);
   }
 

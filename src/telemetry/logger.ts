@@ -1,13 +1,12 @@
 import type { Logger as PinoLogger } from 'pino';
-import { pino } from 'pino';
 
 /** A pino logger, or anything that has these of its methods. */
 export type Logger = Pick<PinoLogger, 'debug' | 'info' | 'warn' | 'error'>;
 
-/** Says nothing: the default, as a library does not write where nobody asked it to. */
-export function createSilentLogger(): Logger {
-  return pino({ level: 'silent' });
-}
+const nothing = (): void => undefined;
+
+/** Says nothing: the default, as a library does not write where nobody asked it to. Nor loads pino for it. */
+export const silentLogger: Logger = { debug: nothing, info: nothing, warn: nothing, error: nothing };
 
 /** What every line about a migration has. */
 export interface MigrationBindings {
@@ -36,6 +35,7 @@ const levels = ['debug', 'info', 'warn', 'error'] as const;
 
 /** A logger whose lines all have these fields: the child of one that can have children, else a wrapper around it. */
 export function childOf(logger: Logger, bindings: object): Logger {
+  if (logger === silentLogger) return logger;
   const child: unknown = 'child' in logger ? logger.child : undefined;
   const made: unknown = typeof child === 'function' ? Reflect.apply(child, logger, [bindings]) : undefined;
   return isLogger(made) ? made : withBindings(logger, bindings);

@@ -6,7 +6,7 @@ import { backfill } from '../../src/migration/backfill-spec.ts';
 import { openDatabase, openDatabaseToRead } from '../../src/kv/open.ts';
 import { systemClock } from '../../src/ports/clock.ts';
 import { systemRandom } from '../../src/ports/random.ts';
-import { planMigrations } from '../../src/store/plan-migrations.ts';
+import { planMigrations } from '../../src/store/on-demand.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
 import { CityV1, CityV2, cityOf, createInlinePool, toCityV2 } from '../rig/migration.ts';
 import { planOf, planOn } from '../rig/plan.ts';

@@ -10,7 +10,7 @@ import type { ConfiguredModel } from '../../src/records/configured-model.ts';
 import type { AnyModels } from '../../src/model/infer.ts';
 import type { StoreOptions } from '../../src/store/options.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
-import { createSilentLogger } from '../../src/telemetry/logger.ts';
+import { silentLogger } from '../../src/telemetry/logger.ts';
 import { silentMeters } from '../../src/telemetry/meters.ts';
 import { countTransactions } from '../rig/counting-database.ts';
 import type { MigrationRig } from '../rig/migration.ts';
@@ -185,8 +185,8 @@ describe('the status events of a model', () => {
       clock,
       persisted: false,
       reporter: () => undefined,
-      logger: createSilentLogger(),
-      loggerFor: createSilentLogger,
+      logger: silentLogger,
+      loggerFor: () => silentLogger,
       meters: silentMeters,
       readModel: () => Promise.reject(new Error('is only counted')),
       trim: () => Promise.resolve(),

@@ -10,7 +10,7 @@ import { systemProcess } from '../../src/ports/process.ts';
 import { systemRandom } from '../../src/ports/random.ts';
 import type { StoreOptions } from '../../src/store/options.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
-import { createSilentLogger } from '../../src/telemetry/logger.ts';
+import { silentLogger } from '../../src/telemetry/logger.ts';
 import type { MigrationRig } from '../rig/migration.ts';
 import {
   CityV1,
@@ -226,7 +226,7 @@ describe('a migration that commits nothing', () => {
     const held = createLatch();
     const warnings: string[] = [];
     const logger = {
-      ...createSilentLogger(),
+      ...silentLogger,
       warn: (_about: unknown, text?: unknown) => void warnings.push(String(text)),
     };
     const store = await open({

@@ -4,6 +4,7 @@ import type { KeyValueDatabase } from '../../src/kv/kv.ts';
 import type { MigrationRig } from '../rig/migration.ts';
 import { CityV1, cityOf, createMigrationRig } from '../rig/migration.ts';
 import { FoundationDBMigrationLease } from '../../src/migration/foundationdb-lease.ts';
+import { startBeats } from '../../src/migration/lease-beats.ts';
 import { createStoreKeys } from '../../src/records/keys.ts';
 import { systemRandom } from '../../src/ports/random.ts';
 import { createFaultyDatabase } from '../rig/faulty-database.ts';
@@ -22,6 +23,7 @@ const createLease = (database: KeyValueDatabase, session: string, isCertainlyDea
     session,
     timeoutMs: 10_000,
     heartbeatMs: 2_500,
+    startBeats,
     clock: rig.clock,
     random: systemRandom,
     process: {

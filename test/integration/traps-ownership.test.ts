@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { backfill } from '../../src/migration/backfill-spec.ts';
 import { FoundationDBMigrationLease } from '../../src/migration/foundationdb-lease.ts';
+import { startBeats } from '../../src/migration/lease-beats.ts';
 import type { MigrationLease } from '../../src/migration/lease.ts';
 import { MigrationOutcome } from '../../src/migration/outcome.ts';
 import { readOwner } from '../../src/migration/owner.ts';
@@ -61,6 +62,7 @@ function createLease(session: string): FoundationDBMigrationLease {
     session,
     timeoutMs: 10_000,
     heartbeatMs: 2_500,
+    startBeats,
     clock: systemClock,
     random: systemRandom,
     process: systemProcess,

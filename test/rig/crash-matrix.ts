@@ -12,6 +12,7 @@ import { readDefinition } from '../../src/records/definitions.ts';
 import { readFence } from '../../src/records/fence.ts';
 import { readGarbage } from '../../src/records/garbage.ts';
 import { createStoreKeys, rangeOf } from '../../src/records/keys.ts';
+import { loadOpened } from '../../src/store/on-demand.ts';
 import { FoundationDBDataStore } from '../../src/store/store.ts';
 import type { FaultPlan, FaultyDatabase, OperationKind } from './faulty-database.ts';
 import { createFaultyDatabase } from './faulty-database.ts';
@@ -180,6 +181,8 @@ export async function runMigration(
   stored: readonly KeyValue[],
   { plans = [], stop, sabotage = (database) => database }: RunOptions = {},
 ): Promise<RunResult> {
+  // Files take real time, in which the virtual one would run on.
+  await loadOpened();
   const clock = createVirtualClock();
   const random = createSeededRandom(1);
   const { database, quiet } = createTestDatabase({ clock, random });

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { MigrationException } from '../../src/errors.ts';
 import type { KeyValueDatabase, Transaction } from '../../src/kv/kv.ts';
 import { FoundationDBMigrationLease } from '../../src/migration/foundationdb-lease.ts';
+import { startBeats } from '../../src/migration/lease-beats.ts';
 import type { LeaseExplanation, MigrationLease } from '../../src/migration/lease.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import { systemClock } from '../../src/ports/clock.ts';
@@ -37,6 +38,7 @@ export function createDefaultLease(
     session: process,
     timeoutMs,
     heartbeatMs,
+    startBeats,
     clock,
     random: systemRandom,
     process: {

@@ -3,6 +3,7 @@ import { openMemoryDatabase } from '../../src/kv/memory/open.ts';
 import type { Inspector } from '../../src/migration/machine-clock.ts';
 import type { MigrationStatus } from '../../src/migration/status.ts';
 import { createStoreKeys } from '../../src/records/keys.ts';
+import { loadOpened } from '../../src/store/on-demand.ts';
 import type { FoundationDBDataStore } from '../../src/store/store.ts';
 import type { SeededRandom } from '../rig/seed.ts';
 import { createSeededRandom } from '../rig/seed.ts';
@@ -64,6 +65,8 @@ const calmMs = 600_000;
 
 /** One history of a whole cluster, all of it drawn from the seed. */
 export async function simulate(seed: number, options: SimulationOptions = {}): Promise<SimulationResult> {
+  // Files take real time: loaded by the first store, they would make another history of the same seed.
+  await loadOpened();
   const simulation = new Simulation(seed, options);
   await simulation.run();
   return simulation.result();

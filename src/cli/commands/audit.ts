@@ -1,5 +1,5 @@
 import { limits } from '../../limits.ts';
-import { auditLine } from '../../migration/audit.ts';
+import { auditLine } from '../../migration/audit-line.ts';
 import { defineCommand } from '../command.ts';
 import { withStored } from '../connect.ts';
 import { exitCodes } from '../exit-codes.ts';

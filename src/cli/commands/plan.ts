@@ -5,6 +5,7 @@ import type { ExitCode } from '../exit-codes.ts';
 import { exitCodeOf, exitCodes } from '../exit-codes.ts';
 import type { ModelsFlags, TimeoutFlags } from '../flags.ts';
 import { addDatabaseFlags, addModelsFlag, addTimeoutFlag, parseLimit } from '../flags.ts';
+import { planMigrations } from '../../store/on-demand.ts';
 import { programOptions } from '../load-options.ts';
 import { planText } from '../plan-text.ts';
 
@@ -47,7 +48,6 @@ export const addPlan = defineCommand<PlanFlags>({
   run: ({ io, out, flags }) =>
     withEnd(io, flags.timeout, async (end) => {
       const options = await programOptions(io, 'plan', flags);
-      const { planMigrations } = await import('../../store/plan-migrations.ts');
       try {
         const report = await planMigrations({
           ...options,

@@ -69,9 +69,9 @@ export const nodeMutations: readonly Mutation[] = [
     ),
     replacements: [
       {
-        file: 'src/migration/foundationdb-lease.ts',
-        find: '      error: (cause) => lost.abort(leaseLost(epoch, cause)),\n',
-        replace: '      error: () => undefined,\n',
+        file: 'src/migration/lease-beats.ts',
+        find: '    error: (cause) => onLost(cause),\n',
+        replace: '    error: () => undefined,\n',
       },
     ],
   },

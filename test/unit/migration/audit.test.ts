@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { MigrationAuditEvent } from '../../../src/migration/audit.ts';
-import { auditLine } from '../../../src/migration/audit.ts';
+import { auditLine } from '../../../src/migration/audit-line.ts';
 
 const event: MigrationAuditEvent = {
   timestampMs: 1_700_000_000_123,

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { limits } from '../../../src/limits.ts';
 import type { MigrationThrottleFunction } from '../../../src/migration/host-throttle.ts';
 import { createHostThrottle } from '../../../src/migration/host-throttle.ts';
-import { createSilentLogger } from '../../../src/telemetry/logger.ts';
+import { silentLogger } from '../../../src/telemetry/logger.ts';
 import type { VirtualClock } from '../../rig/virtual-clock.ts';
 import { createVirtualClock } from '../../rig/virtual-clock.ts';
 
@@ -29,7 +29,7 @@ function createHost(...answers: readonly unknown[]) {
     clock,
     ask,
     logger: {
-      ...createSilentLogger(),
+      ...silentLogger,
       warn: (_about: unknown, text?: unknown) => void warnings.push(String(text)),
     },
     meters: { swallowed: () => void (swallowed += 1) },
