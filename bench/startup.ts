@@ -2,7 +2,7 @@
  * What a program pays before it serves: opening a store of many models that are all up to date, and loading the library.
  *
  * Opened in one process, many models and one in turns; and as the first thing that a fresh process does, with code that
- * nobody has compiled yet. As many transactions for many models as for one, or the bench fails: each is a round trip on
+ * nobody has compiled yet: import and open together, because the first open loads most of the library. As many transactions for many models as for one, or the bench fails: each is a round trip on
  * FoundationDB. Imports are of the compiled code, each in a fresh process; a first one, thrown away, has the files in the
  * cache of the system. What is loaded is listed in a process of its own, because watching costs.
  */
@@ -72,11 +72,15 @@ async function measureOpen({ compiled, scratch, section, runs, isQuick, nodeOpti
   }
   section.print(`as the first thing that a process does, with as many models`);
   section.figure({
-    name: `first open of ${mostModels} models in a fresh process`,
-    rounds: reports.map(({ openMs }) => openMs),
+    name: `import and first open of ${mostModels} models in a fresh process`,
+    rounds: reports.map(({ importMs, openMs }) => importMs + openMs),
     unit: 'ms',
     better: 'lower',
   });
+  section.print(
+    `  import ${milliseconds(reports.map(({ importMs }) => importMs))}; ` +
+      `open ${milliseconds(reports.map(({ openMs }) => openMs))}`,
+  );
   section.print(
     `  from the start of the process: ${milliseconds(reports.map(({ sinceStartMs }) => sinceStartMs))}`,
   );
