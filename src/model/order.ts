@@ -22,13 +22,13 @@ export function orderModels(models: readonly ResolvedModel[]): ModelOrder {
   const dependencies = new Map(models.map((model) => [model.id, dependenciesOf(model, byName)]));
   const order: ResolvedModel[] = [];
   const done = new Set<number>();
-  let waiting = [...models].sort(byNameThenId);
+  const waiting = [...models].sort(byNameThenId);
   while (waiting.length > 0) {
-    const next = waiting.find(({ id }) => dependencies.get(id)?.every((other) => done.has(other)));
+    const at = waiting.findIndex(({ id }) => dependencies.get(id)?.every((other) => done.has(other)));
+    const [next] = at === -1 ? [] : waiting.splice(at, 1);
     if (next === undefined) throw cycle(waiting, dependencies);
     order.push(next);
     done.add(next.id);
-    waiting = waiting.filter((model) => model !== next);
   }
   return { order, dependencies };
 }

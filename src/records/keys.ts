@@ -96,7 +96,8 @@ export function createStoreKeys(subspace: Subspace): StoreKeys {
     model(modelId) {
       const known = models.get(modelId);
       if (known !== undefined) return known;
-      const meta = (...elements: (string | number)[]) => under(area.model, modelId, ...elements);
+      const own = under(area.model, modelId);
+      const meta = (...elements: (string | number)[]) => Buffer.concat([own, encodeTuple(elements)]);
       const keys: ModelKeys = {
         store,
         fence: meta('fence'),

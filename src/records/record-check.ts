@@ -5,6 +5,7 @@ import { maxPrecision } from '../model/decimal.ts';
 import { createDefaults } from '../model/defaults.ts';
 import { createValidator } from '../model/validate.ts';
 import { isObject } from '../model/violation.ts';
+import { lazily } from './lazily.ts';
 
 /**
  * Checks what a caller passes against the configured definition. Messages and details name model, property and
@@ -41,13 +42,21 @@ const maxListedViolations = limits.model.listedViolations.value;
 export function createRecordCheck(data: DefinitionData, references: ReferenceKeys): RecordCheck {
   // What was read as a number, because a newer program wrote it, is written back as that.
   const options = { references, unknownCases: true };
-  const validateRecord = createValidator(data, options);
-  const validateChange = createValidator(withProperties(data, data.properties.map(asOptional)), options);
-  const keyProperties = data.properties.filter(({ name }) => data.key.includes(name));
-  const validateKey = createValidator(withProperties(data, keyProperties), options);
-  const validateSought = createValidator(withProperties(data, data.properties.map(asSought)), options);
-  const fillDefaults = createDefaults(data);
-  const required = new Set(data.properties.filter((property) => property.required).map(({ name }) => name));
+  const validateRecord = lazily(() => createValidator(data, options));
+  const validateChange = lazily(() =>
+    createValidator(withProperties(data, data.properties.map(asOptional)), options),
+  );
+  const validateKey = lazily(() => {
+    const keyProperties = data.properties.filter(({ name }) => data.key.includes(name));
+    return createValidator(withProperties(data, keyProperties), options);
+  });
+  const validateSought = lazily(() =>
+    createValidator(withProperties(data, data.properties.map(asSought)), options),
+  );
+  const fillDefaults = lazily(() => createDefaults(data));
+  const required = lazily(
+    () => new Set(data.properties.filter((property) => property.required).map(({ name }) => name)),
+  );
 
   const refuse = (what: string, violations: readonly Finding[]): void => {
     if (violations.length > 0) throw recordInvalid(data.name, what, violations);
@@ -61,28 +70,28 @@ export function createRecordCheck(data: DefinitionData, references: ReferenceKey
 
   return {
     record(value) {
-      const record = fillDefaults(objectOf('record', value));
-      refuse('record', validateRecord(record));
+      const record = fillDefaults()(objectOf('record', value));
+      refuse('record', validateRecord()(record));
       return record;
     },
     change(value) {
       const change = objectOf('change', value);
       const removed = Object.entries(change)
-        .filter(([name, next]) => next === undefined && required.has(name))
+        .filter(([name, next]) => next === undefined && required().has(name))
         .map(([path]) => ({ path, constraint: 'required', message: 'is required and cannot be removed' }));
-      refuse('change', [...removed, ...validateChange(change)]);
+      refuse('change', [...removed, ...validateChange()(change)]);
       return change;
     },
     key(key) {
       const [only, ...others] = data.key;
       if (only !== undefined && others.length === 0) {
-        refuse('key', validateKey({ [only]: key }));
+        refuse('key', validateKey()({ [only]: key }));
         return;
       }
-      refuse('key', validateKey(objectOf('key', key)));
+      refuse('key', validateKey()(objectOf('key', key)));
     },
     sought(values) {
-      refuse('query', validateSought(values));
+      refuse('query', validateSought()(values));
     },
   };
 }

@@ -2,6 +2,7 @@ import { Packr, RESERVE_START_SPACE } from 'msgpackr';
 import { RequestException } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { DefinitionData, RecordData } from '../model/data.ts';
+import { lazily } from './lazily.ts';
 import { setPartCount } from './record-rows.ts';
 import type { StoredField } from './stored-values.ts';
 import { fieldsOf, readFields, writeFields } from './stored-values.ts';
@@ -51,11 +52,13 @@ export const maxRecordBytes = limits.records.recordBytes.value;
 const packr = new Packr({ useRecords: false, mapsAsObjects: false, int64AsType: 'bigint' });
 
 export function createRecordCodec(data: DefinitionData): RecordCodec {
-  const fields = fieldsOf(data, data.embedded);
-  const fieldsByNumber = new Map<number, StoredField>(fields.map((field) => [field.number, field]));
+  const fields = lazily(() => fieldsOf(data, data.embedded));
+  const fieldsByNumber = lazily(
+    () => new Map<number, StoredField>(fields().map((field) => [field.number, field])),
+  );
   return {
     encode(record, schemaId, unknown) {
-      const values = writeFields(fields, record, unknown);
+      const values = writeFields(fields(), record, unknown);
       const headerBytes = 2 + varintBytes(schemaId);
       const bytes = packr.pack(values, RESERVE_START_SPACE | headerBytes);
       bytes[0] = recordFormat;
@@ -68,7 +71,7 @@ export function createRecordCodec(data: DefinitionData): RecordCodec {
       const schemaId = schemaIdOf(bytes);
       const values = unpackMap(bytes, 2 + varintBytes(schemaId));
       const record: Record<string, unknown> = {};
-      const unknown = readFields(fieldsByNumber, values, record);
+      const unknown = readFields(fieldsByNumber(), values, record);
       return { schemaId, record, unknown };
     },
   };

@@ -29,9 +29,14 @@ const maxLongIntegerBytes = 255;
 /** The writer keeps its buffer for the next key; longer ones are let go. Twice the longest key (10,000 bytes). */
 const keptBytes = 20_000;
 
-/** Writes components one after another. Reusable: `reset` begins the next key. */
+/** The buffer that a writer begins with; most keys are shorter. */
+const leastBytes = 256;
+
+const noBytes = Buffer.alloc(0);
+
+/** Writes components one after another. Reusable: `reset` begins the next key. Has no buffer until something is written. */
 export class TupleWriter {
-  #bytes = Buffer.allocUnsafeSlow(256);
+  #bytes: Buffer = noBytes;
   #length = 0;
 
   /** Bytes written since the last `reset`. */
@@ -41,7 +46,7 @@ export class TupleWriter {
 
   reset(): void {
     this.#length = 0;
-    if (this.#bytes.length > keptBytes) this.#bytes = Buffer.allocUnsafeSlow(256);
+    if (this.#bytes.length > keptBytes) this.#bytes = noBytes;
   }
 
   /** A copy of what was written since the last `reset`, from `start`. */
@@ -162,7 +167,7 @@ export class TupleWriter {
   #reserve(size: number): void {
     const needed = this.#length + size;
     if (needed <= this.#bytes.length) return;
-    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.#bytes.length * 2));
+    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.#bytes.length * 2, leastBytes));
     this.#bytes.copy(larger, 0, 0, this.#length);
     this.#bytes = larger;
   }
@@ -311,12 +316,15 @@ function unreadable(): TypeError {
   return new TypeError('bytes are no key of this model');
 }
 
+/** Nothing else is written between its reset and its answer. */
+const tupleWriter = new TupleWriter();
+
 /** A whole tuple: for the keys that are put together from few elements. */
 export function encodeTuple(elements: readonly (string | number)[]): Buffer {
-  const writer = new TupleWriter();
+  tupleWriter.reset();
   for (const element of elements) {
-    if (typeof element === 'string') writer.writeString(element);
-    else writer.writeInteger(element);
+    if (typeof element === 'string') tupleWriter.writeString(element);
+    else tupleWriter.writeInteger(element);
   }
-  return writer.toBuffer();
+  return tupleWriter.toBuffer();
 }

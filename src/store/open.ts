@@ -93,9 +93,8 @@ async function run(core: StoreCore, database: KeyValueDatabase): Promise<void> {
   );
   core.link = linkBus(core, core.bus, databaseId);
   const all = await publishCompatible(core, surveyed);
-  const pending = core.order.order.flatMap(({ id }) =>
-    all.filter(({ model, plan }) => model.id === id && plan.type !== 'none' && plan.type !== 'publish'),
-  );
+  const left = all.filter(({ plan }) => plan.type !== 'none' && plan.type !== 'publish');
+  const pending = core.order.order.flatMap(({ id }) => left.filter(({ model }) => model.id === id));
   for (const one of pending) core.migrations.set(one.model.id, migrationFor(one));
 
   core.readiness = await keepReadiness({
@@ -126,7 +125,8 @@ async function publishCompatible(core: StoreCore, surveyed: readonly Survey[]): 
       });
     }
     const again = await survey(core, unpublished);
-    all = all.map((one) => again.find(({ model }) => model === one.model) ?? one);
+    const newer = new Map(again.map((one) => [one.model, one]));
+    all = all.map((one) => newer.get(one.model) ?? one);
   }
 }
 

@@ -99,6 +99,20 @@ describe('a writer', () => {
     expect(writer.toBuffer()).toEqual(pack([1]));
   });
 
+  it('of whole tuples shares nothing between them, also behind one that was refused', () => {
+    const first = encodeTuple(['geo', 1]);
+    expect(() => encodeTuple(['left over', 1.5])).toThrow(TypeError);
+    expect(encodeTuple(['other', 2])).toEqual(pack(['other', 2]));
+    expect(first).toEqual(pack(['geo', 1]));
+  });
+
+  it('has nothing to answer before something is written', () => {
+    const writer = new TupleWriter();
+    expect(writer.toBuffer()).toEqual(Buffer.alloc(0));
+    writer.reverseFrom(0);
+    expect(writer.length).toBe(0);
+  });
+
   it.each([1.5, Number.NaN, 2 ** 53])('refuses %s as an integer', (value) => {
     expect(() => {
       new TupleWriter().writeInteger(value);
