@@ -59,7 +59,7 @@ describe('the check of imports', () => {
 
   it.each([
     ['src/kv/embedded/open.ts', `import { open } from 'lmdb';`],
-    ['src/migration/pool.ts', `import { Piscina } from 'piscina';`],
+    ['src/ports/pool.ts', `import { Piscina } from 'piscina';`],
     ['src/cluster/nats-bus.ts', `import { connect } from 'nats';`],
     ['src/records/keys.ts', `import { a } from '../kv/kv.ts';\nimport { b } from '../model/data.ts';`],
     ['src/migration/run.ts', `import { migrationMachine } from '../../machines/migration.ts';`],

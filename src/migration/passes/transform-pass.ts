@@ -134,8 +134,9 @@ export function createTransformPass(
     signal: AbortSignal,
   ): Promise<UniqueDemand> => {
     const { setup, records, lastKey, atEnd, keyOf, result } = await read(begin, end, limit, signal);
+    const mutations = result === undefined ? [] : [...readMutations(result.mutations)];
     const rows: DemandedRow[] = [];
-    for (const mutation of result === undefined ? [] : readMutations(result.mutations)) {
+    for (const mutation of mutations.sort(byOrdinal)) {
       const index = mutation.op === 'setIfAbsent' ? indexNameOf(setup, mutation.key) : undefined;
       if (mutation.op !== 'setIfAbsent' || index === undefined) continue;
       rows.push({ index, entry: mutation, recordKey: keyOf(mutation.ordinal) });
@@ -177,6 +178,10 @@ function write(tx: Transaction, result: ChunkResult): void {
   }
 }
 
+/** In the order of the records: mutations come in that of their own keys. */
+const byOrdinal = (one: { readonly ordinal: number }, other: { readonly ordinal: number }): number =>
+  one.ordinal - other.ordinal;
+
 /** A record that one of its rows is refused for; with whose it is, where that is one of a unique index. */
 interface TakenRow extends FailedOrdinal {
   readonly unique?: { readonly index: string; readonly owner: Uint8Array };
@@ -199,7 +204,7 @@ async function takenRows(tx: Transaction, result: ChunkResult, setup: TransformS
     else
       failed.set(ordinal, isRecord ? duplicateKey(setup, ordinal) : takenEntry(setup, ordinal, key, before));
   }
-  return [...failed.values()];
+  return [...failed.values()].sort(byOrdinal);
 }
 
 function duplicateKey({ modelName }: TransformSetup, ordinal: number): FailedOrdinal {

@@ -59,8 +59,8 @@ export const chunkMutations: readonly Mutation[] = [
     replacements: [
       {
         file: 'src/migration/passes/mover.ts',
-        find: "          if (isStopping(intent)) return { type: 'intent', intent };\n          if (isBeyond",
-        replace: '          if (isBeyond',
+        find: "            if (isStopping(intent)) return { type: 'intent', intent };\n            if (isBeyond",
+        replace: '            if (isBeyond',
       },
     ],
   },
