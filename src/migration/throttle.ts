@@ -14,6 +14,8 @@ export interface RateLimit {
     signal: AbortSignal,
     onWait: (reason: string, leastMs: number) => void,
   ): Promise<void>;
+  /** How long so many records take at least, at the share of this process as it was counted last. Milliseconds. */
+  leastMs(records: number): number;
 }
 
 export interface RateLimitOptions {
@@ -133,6 +135,7 @@ export function createRateLimit(options: RateLimitOptions): RateLimit {
   let last: Promise<void> = Promise.resolve();
   let waiting = 0;
   return {
+    leastMs: (records) => (records / (recordsPerSecond / (count?.movers ?? 1))) * 1_000,
     take(records, signal, onWait) {
       if (waiting > 0) onWait(reasonOf(recordsPerSecond, count?.movers ?? 1), 0);
       waiting += 1;

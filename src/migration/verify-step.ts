@@ -3,7 +3,7 @@ import { isBackfill } from './handlers.ts';
 import type { IndexSum, LedgerTotals, RangeRow } from './passes/ledger.ts';
 import { readRanges, totalsOf } from './passes/ledger.ts';
 import type { MoveEnd } from './passes/mover.ts';
-import { addSums } from './passes/mover.ts';
+import { addSums } from './passes/chunk.ts';
 import type { NamedDisagreements } from './passes/name-disagreements.ts';
 import { nameDisagreements } from './passes/name-disagreements.ts';
 import { runPass } from './passes/run-pass.ts';

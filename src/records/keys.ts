@@ -16,7 +16,7 @@ import { encodeTuple } from './tuple.ts';
  * | `(1, model, 'verification')` | what the last verification found |
  * | `(1, model, 'approval')` | an operator's approval of what was verified; the transaction that starts Contract reads it |
  * | `(1, model, 'garbage')` | prefixes to sweep: replaced indexes, left key spaces |
- * | `(1, model, 'range', pass, n)` | one range of a pass: begin, end, cursor, claim, counts |
+ * | `(1, model, 'range', pass, n)` | one range of a pass: begin, end, cursor, claim, counts, what is in it and what it took |
  * | `(1, model, 'counter', name)` | one counter of `migrationMetrics`, 8 bytes little-endian |
  * | `(1, model, 'answer', requestId)` | what an operator's request was answered, for when it comes again |
  * | `(1, model, 'answerNumber', n)` | whose the nth answer was: the oldest are forgotten |

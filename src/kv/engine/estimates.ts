@@ -3,10 +3,13 @@ import type { Snapshot } from './storage.ts';
 
 /** Pairs looked at from either end to learn how large one is. */
 const sampledPairs = 200;
+/** Pairs may have 100 kB: no more than that is read of them at either end. */
+const sampledBytes = 1_000_000;
 
 /**
  * Keys and values of [begin, end) together, in bytes: the number of pairs (exact, counted without their values)
- * times the mean size of the first and the last 200. Exact up to 200 pairs; off where sizes differ in the middle.
+ * times the mean size of the first and the last 200, or of 1 MB of them. Exact up to 200 pairs of no more than that; off
+ * where sizes differ in the middle.
  */
 export function estimateSizeBytes(snapshot: Snapshot, begin: Key, end: Key): number {
   if (begin >= end) return 0;
@@ -36,7 +39,9 @@ function meanPairBytes(snapshot: Snapshot, begin: Key, end: Key): number {
   let pairs = 0;
   for (const reverse of [false, true]) {
     const scan = snapshot.scan(begin, end, reverse);
-    for (let count = 0; count < sampledPairs; count++) {
+    const most = bytes + sampledBytes;
+    let count = 0;
+    for (; count < sampledPairs && bytes < most; count++) {
       const pair = scan.next();
       if (pair === undefined) break;
       bytes += pair.key.length + pair.value.length;
@@ -44,7 +49,7 @@ function meanPairBytes(snapshot: Snapshot, begin: Key, end: Key): number {
     }
     scan.close();
     // All of it was seen on the way there.
-    if (pairs < sampledPairs) break;
+    if (count < sampledPairs && bytes < most) break;
   }
   return pairs === 0 ? 0 : bytes / pairs;
 }

@@ -11,7 +11,13 @@ import type { TransformPool } from '../runtime.ts';
  */
 export interface ChunkRunner<Chunk, Result> {
   /** @param makeChunk called again when a thread died with the chunk it was handed */
-  run(makeChunk: () => Chunk, records: number): Promise<Result>;
+  run(makeChunk: () => Chunk, records: number): Promise<Ran<Result>>;
+}
+
+/** What a chunk became, and the milliseconds of its own that it took: without the wait for a thread. */
+export interface Ran<Result> {
+  readonly result: Result;
+  readonly cpuMs: number;
 }
 
 export interface ChunkRunnerOptions<Chunk, Result> {
@@ -28,7 +34,7 @@ export interface ChunkRunnerOptions<Chunk, Result> {
   /** Is told of each chunk how much CPU time it took, and where. */
   readonly onRan?: ((cpuMs: number, isInPlace: boolean) => void) | undefined;
   /** @throws MigrationException for an answer that is no result */
-  readonly resultOf: (answer: TransformAnswer) => { readonly result: Result; readonly cpuMs: number };
+  readonly resultOf: (answer: TransformAnswer) => Ran<Result>;
 }
 
 /** Below this CPU time a chunk is not worth sending to a thread: milliseconds, measured with piscina 5.3. */
@@ -43,23 +49,23 @@ export function createChunkRunner<Chunk, Result>(
   const { clock, pool, inPlace, alwaysInPlace = false, task, resultOf, onRan } = options;
   let msPerRecord: number | undefined;
 
-  const runInPlace = (compute: (chunk: Chunk) => Result, chunk: Chunk, records: number): Result => {
+  const runInPlace = (compute: (chunk: Chunk) => Result, chunk: Chunk, records: number): Ran<Result> => {
     const startMs = clock.monotonicMs();
     const result = compute(chunk);
     const cpuMs = clock.monotonicMs() - startMs;
     msPerRecord = cpuMs / Math.max(1, records);
     onRan?.(cpuMs, true);
-    return result;
+    return { result, cpuMs };
   };
 
-  const runInPool = async (makeChunk: () => Chunk, records: number): Promise<Result> => {
+  const runInPool = async (makeChunk: () => Chunk, records: number): Promise<Ran<Result>> => {
     for (let crashes = 1; ; crashes += 1) {
       const order = task(makeChunk());
       try {
-        const { result, cpuMs } = resultOf(await pool.run(order.task, order.transfer));
-        msPerRecord = cpuMs / Math.max(1, records);
-        onRan?.(cpuMs, false);
-        return result;
+        const ran = resultOf(await pool.run(order.task, order.transfer));
+        msPerRecord = ran.cpuMs / Math.max(1, records);
+        onRan?.(ran.cpuMs, false);
+        return ran;
       } catch (error) {
         if (!(error instanceof WorkerCrashed)) throw error;
         if (crashes >= maxCrashes) throw threadDied(error, crashes);

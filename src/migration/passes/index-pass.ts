@@ -8,9 +8,10 @@ import { behindRecord, getRecords } from '../../records/record-rows.ts';
 import { duplicatePair, notUnique } from '../duplicates.ts';
 import type { ModelMigration } from '../runtime.ts';
 import type { MigrationState } from '../state.ts';
+import type { ChunkAddition, PreparedChunk } from './chunk.ts';
+import { nothingAdded } from './chunk.ts';
 import { chunkLimits } from './controller.ts';
-import type { ChunkAddition, Pass, PreparedChunk } from './mover.ts';
-import { nothingAdded } from './mover.ts';
+import type { Pass } from './mover.ts';
 import type { DemandedRow } from './name-duplicates.ts';
 
 /** Read at most; entries come on top. */
@@ -68,13 +69,18 @@ export function createIndexPass({ runtime, model }: ModelMigration, state: Migra
     touches: state.kind === 'migration',
     readsAhead: false,
     async prepare(begin, end, limit, signal): Promise<PreparedChunk> {
+      const startedMs = runtime.clock.monotonicMs();
       const { rows, atEnd } = await read(begin, end, limit, signal);
+      const readMs = runtime.clock.monotonicMs() - startedMs;
       const readBytes = rows.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
       const lastKey = rows.at(-1)?.key;
       return {
         lastKey,
         atEnd,
         records: rows.length,
+        readBytes,
+        readMs,
+        cpuMs: 0,
         mutations: rows.length * indexes.length,
         bytes: readBytes,
         async apply(tx): Promise<ChunkAddition> {

@@ -1,8 +1,9 @@
-import type { KeyValueDatabase, Transaction } from '../../kv/kv.ts';
+import type { KeyValue, KeyValueDatabase, Transaction } from '../../kv/kv.ts';
 import { limits } from '../../limits.ts';
 import type { KeyRange, ModelKeys, PassName } from '../../records/keys.ts';
 import { passNames, rangeOf } from '../../records/keys.ts';
-import { roundDownToRecord } from '../../records/record-rows.ts';
+import { getRows, roundDownToRecord } from '../../records/record-rows.ts';
+import type { Amount, RangeEffort, TimedEffort } from './effort.ts';
 import {
   createRowFormat,
   isBoolean,
@@ -50,6 +51,10 @@ export interface RangeRow {
   readonly share: number;
   /** Of the database at its last split, so that it is not cut up faster than it is moved; absent before the first. */
   readonly splitVersion?: number | undefined;
+  /** What was estimated to be in it when it was planned; absent where nobody did. */
+  readonly estimate?: Amount | undefined;
+  /** Absent before its first chunk. */
+  readonly effort?: RangeEffort | undefined;
   /** Its share of what its mover's process moved per second when it was last written; paused time does not count. */
   readonly recordsPerSecond: number;
   /** What Verify adds up: see `IndexSum`. */
@@ -108,6 +113,21 @@ const rangeFormat = createRowFormat<RangeRow>('range', {
   share: isNumber,
   recordsPerSecond: isNumber,
   splitVersion: isOptional(isNumber),
+  estimate: isOptional(isShape<Amount>({ records: isNumber, bytes: isNumber })),
+  effort: isOptional(
+    isShape<RangeEffort>({
+      records: isNumber,
+      bytes: isNumber,
+      timed: isShape<TimedEffort>({
+        records: isNumber,
+        bytes: isNumber,
+        ownMs: isNumber,
+        sharedMs: isNumber,
+        leastMs: isNumber,
+      }),
+      atMs: isNumber,
+    }),
+  ),
   sums: isListOf(
     isShape<IndexSum>({
       indexId: isCount,
@@ -241,12 +261,41 @@ export async function planRanges(
   const inner = points.filter((point) => point.compare(slice.begin) > 0 && point.compare(slice.end) < 0);
   const edges = [slice.begin, ...inner.slice(0, maxRanges - 1), slice.end];
   const weight = Math.max(1, bytes / (edges.length - 1));
-  return edges.slice(1).map((end, at) => ({
-    ...createRange({ begin: edges[at] ?? slice.begin, end }, weight),
+  const ranges = edges.slice(1).map((end, at) => ({ begin: edges[at] ?? slice.begin, end }));
+  const estimates: Amount[] = [];
+  // One after the other: an engine that counts what lies there may take a while for each.
+  for (const range of ranges) estimates.push(await database.transact((tx) => estimateAmount(tx, range)));
+  return ranges.map((range, at) => ({
+    ...createRange(range, weight),
+    estimate: estimates[at],
     firstKey: at === 0 ? first?.toString('base64') : undefined,
-    lastKey: at === edges.length - 2 ? last?.toString('base64') : undefined,
+    lastKey: at === ranges.length - 1 ? last?.toString('base64') : undefined,
   }));
 }
+
+/** Rows that are looked at, at either end of a range, to learn how large one is. */
+const sampledRows = 100;
+const sampledBytes = 64_000;
+
+/**
+ * How much lies in a range, by the estimate of the database and the mean size of the rows at its ends. A record that lies
+ * in several rows counts as so many: what is read of the first ranges corrects that.
+ */
+async function estimateAmount(tx: Transaction, { begin, end }: KeyRange): Promise<Amount> {
+  const options = { limit: sampledRows, targetBytes: sampledBytes, snapshot: true };
+  const first = await getRows(tx, begin, end, options);
+  const records = first.rows.length;
+  const bytes = bytesOf(first.rows);
+  if (first.atEnd) return { records, bytes };
+  const last = await getRows(tx, begin, end, { ...options, reverse: true });
+  const estimated = Math.max(bytes, await tx.getEstimatedRangeSizeBytes(begin, end));
+  // Either end counts as much, however many of its rows were looked at.
+  const mean = (bytes / records + bytesOf(last.rows) / Math.max(1, last.rows.length)) / 2;
+  return { records: Math.max(records, Math.round(estimated / mean)), bytes: estimated };
+}
+
+const bytesOf = (rows: readonly KeyValue[]): number =>
+  rows.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
 
 function distinct(points: readonly Buffer[]): readonly Buffer[] {
   return points.filter((point, at) => points[at - 1]?.equals(point) !== true);

@@ -1,64 +1,28 @@
 import type { Transaction } from '../../kv/kv.ts';
 import { KeyValueError, KeyValueErrorCode } from '../../kv/kv.ts';
 import type { PassName } from '../../records/keys.ts';
-import { addEntrySums } from '../../records/entry-sum.ts';
 import { behindRecord } from '../../records/record-rows.ts';
 import type { CountedAdditions } from '../counters.ts';
 import { count } from '../counters.ts';
 import type { BackPressure } from './back-pressure.ts';
 import { nextBackPressure, noBackPressure } from './back-pressure.ts';
+import type { ChunkPace, PreparedChunk } from './chunk.ts';
+import { advanced, cursorBehind } from './chunk.ts';
 import type { ChunkControl } from './controller.ts';
 import { chunkLimits, nextChunkControl } from './controller.ts';
 import type { Intent } from '../intent.ts';
 import { isStopping, readIntent } from '../intent.ts';
 import type { ClaimedRange, Claims } from './claims.ts';
 import { claimLost, createClaims } from './claims.ts';
-import type { FindingSample, IndexSum, RangeRow } from './ledger.ts';
-import { addSamples, maxSamplesPerRange, readRange, shareBefore, writeRange } from './ledger.ts';
+import type { RangeRow } from './ledger.ts';
+import { readRange, writeRange } from './ledger.ts';
 import { othersStand } from './others.ts';
 import type { UniqueDemand } from './name-duplicates.ts';
-import type { Pacing } from './pacing.ts';
+import type { Pacing, WaitedMs } from './pacing.ts';
 import { createPacing } from './pacing.ts';
-import type { RateMeter } from './rate-meter.ts';
+import type { RangeClock, RateMeter } from './rate-meter.ts';
 import { createRateMeter } from './rate-meter.ts';
 import type { HeldMigration, ModelMigration } from '../runtime.ts';
-
-/** What one chunk adds to its range. */
-export interface ChunkAddition {
-  readonly recordsRead: number;
-  readonly moved: number;
-  readonly dropped: number;
-  readonly quarantined: number;
-  readonly bytes: number;
-  readonly findings: number;
-  readonly samples: readonly FindingSample[];
-  readonly sums: readonly IndexSum[];
-}
-
-/** What a chunk adds that found nothing to do. */
-export const nothingAdded: ChunkAddition = {
-  recordsRead: 0,
-  moved: 0,
-  dropped: 0,
-  quarantined: 0,
-  bytes: 0,
-  findings: 0,
-  samples: [],
-  sums: [],
-};
-
-/** A chunk that is ready to be written. */
-export interface PreparedChunk {
-  /** Key of the last record in it; undefined when it has none. */
-  readonly lastKey: Buffer | undefined;
-  /** Nothing is left behind it. */
-  readonly atEnd: boolean;
-  readonly records: number;
-  readonly mutations: number;
-  readonly bytes: number;
-  /** Writes it, in the transaction that advances the range. Called again when that is repeated. */
-  apply(tx: Transaction): Promise<ChunkAddition>;
-}
 
 /** What a pass does with a slice of its ranges. */
 export interface Pass {
@@ -151,8 +115,8 @@ async function moveClaimed(
         const claimed = await claims.next(() => rate.share());
         if (claimed.type === 'intent') intent = claimed.intent;
         if (claimed.type !== 'claimed') break;
-        const endRange = rate.begin();
-        const range = { ...claimed, claims, control, pressure, pacing, rate, signal };
+        const time = rate.begin();
+        const range = { ...claimed, claims, control, pressure, pacing, rate, time, signal };
         const mover = new RangeMover(migration, held, pass, range);
         try {
           const seen = await mover.run();
@@ -160,7 +124,7 @@ async function moveClaimed(
           if (seen === undefined) continue;
           intent = seen;
         } finally {
-          endRange();
+          time.end();
         }
       } catch (error) {
         // An abort reaches the work under way as an error of its own; the first failure is the one that counts.
@@ -199,6 +163,7 @@ interface RangeOptions extends ClaimedRange {
   readonly pressure: BackPressure;
   readonly pacing: Pacing;
   readonly rate: RateMeter;
+  readonly time: RangeClock;
   readonly signal: AbortSignal;
 }
 
@@ -210,6 +175,8 @@ class RangeMover {
   readonly #range: RangeOptions;
   #control: ChunkControl;
   #pressure: BackPressure;
+  /** How long the last commit took: the row is written before the next one is over. Milliseconds. */
+  #commitMs = 0;
 
   constructor(migration: ModelMigration, held: HeldMigration, pass: Pass, range: RangeOptions) {
     this.#migration = migration;
@@ -249,7 +216,7 @@ class RangeMover {
           ahead = this.#prepare(row, chunk.lastKey.toString('base64'));
           ahead.catch(() => undefined);
         }
-        const result = await this.#commit(row, chunk);
+        const result = await this.#commit(row, chunk, waitedMs);
         if (result.type === 'intent') return result.intent;
         if (result.type === 'tooMuch') {
           this.#control = nextChunkControl(this.#control, { type: 'tooMuch' });
@@ -291,6 +258,7 @@ class RangeMover {
           seconds: workedMs / 1_000,
         });
         this.#range.rate.moved(result.row.recordsRead - row.recordsRead);
+        this.#range.time.committed();
         row = result.row;
         events.changed(this.#migration.model);
         if (setAside) await this.#pass.checkQuarantine?.();
@@ -313,7 +281,7 @@ class RangeMover {
    * One transaction: ownership, gate, intent and the range as expected; then data, cursor, counts. After an unknown
    * result the sequence number tells whether it was applied.
    */
-  async #commit(row: RangeRow, chunk: PreparedChunk): Promise<CommitResult> {
+  async #commit(row: RangeRow, chunk: PreparedChunk, waitedMs: WaitedMs): Promise<CommitResult> {
     const { runtime, model } = this.#migration;
     const { keys } = model;
     const { state, lease } = this.#held;
@@ -341,7 +309,7 @@ class RangeMover {
             if (isStopping(intent)) return { type: 'intent', intent };
             if (isBeyond(chunk, current)) return { type: 'cut', row: current };
             const addition = await chunk.apply(tx);
-            const next = this.#advanced(current, chunk, addition);
+            const next = advanced(current, chunk, addition, this.#paceOf(chunk, waitedMs));
             writeRange(tx, keys, this.#pass.name, this.#range.number, next);
             if (this.#pass.touches && chunk.records > 0) {
               tx.set(keys.touched, Buffer.from(state.migrationId));
@@ -370,8 +338,29 @@ class RangeMover {
       throw error;
     } finally {
       const tookMs = runtime.clock.monotonicMs() - startedMs;
+      this.#commitMs = tookMs;
       this.#pressure = nextBackPressure(this.#pressure, { codes, tookMs });
     }
+  }
+
+  #paceOf(
+    { records, readBytes, readMs, cpuMs }: PreparedChunk,
+    { limit, host, pressure }: WaitedMs,
+  ): ChunkPace {
+    const { rate, time, pacing } = this.#range;
+    const { pool, maxBackfillConcurrency, clock } = this.#migration.runtime;
+    const threads = Math.min(pool.maxThreads ?? pool.threads, maxBackfillConcurrency);
+    const tookMs = readMs + cpuMs + limit + host + pressure + this.#commitMs;
+    const effort = {
+      records,
+      bytes: readBytes,
+      // Threads are few where computing takes long, and ranges where waiting does.
+      ownMs: Math.max(cpuMs / Math.max(1, threads), tookMs / maxBackfillConcurrency),
+      sharedMs: time.sharedMs(),
+      leastMs: pacing.leastMs(records),
+      atMs: clock.wallMs(),
+    };
+    return { recordsPerSecond: rate.share(), effort };
   }
 
   async #readRow(tx: Transaction): Promise<RangeRow> {
@@ -379,61 +368,15 @@ class RangeMover {
     if (row === undefined) throw claimLost(this.#held.state.migrationId);
     return row;
   }
-
-  #advanced(row: RangeRow, chunk: PreparedChunk, addition: ChunkAddition): RangeRow {
-    const done = chunk.atEnd;
-    const share = chunk.lastKey === undefined ? 1 : shareBefore(row, chunk.lastKey);
-    return {
-      ...row,
-      cursor: cursorBehind(row, chunk),
-      done,
-      claim: done ? null : row.claim,
-      seq: row.seq + 1,
-      recordsRead: row.recordsRead + addition.recordsRead,
-      moved: row.moved + addition.moved,
-      dropped: row.dropped + addition.dropped,
-      quarantined: row.quarantined + addition.quarantined,
-      bytes: row.bytes + addition.bytes,
-      // Below 1 until the range is at its end, and never back.
-      share: done ? 1 : Math.max(row.share, Math.min(0.999_999, share)),
-      recordsPerSecond: Math.round(this.#range.rate.share()),
-      sums: addSums(row.sums, addition.sums),
-      findings: row.findings + addition.findings,
-      samples: addSamples(row.samples, addition.samples, maxSamplesPerRange),
-    };
-  }
 }
 
 /** Whether the range ends within the chunk by now. */
 const isBeyond = ({ lastKey }: PreparedChunk, { end }: RangeRow): boolean =>
   lastKey !== undefined && lastKey.compare(bytesOf(end)) >= 0;
 
-const cursorBehind = ({ cursor }: RangeRow, { lastKey }: PreparedChunk): string | null =>
-  lastKey?.toString('base64') ?? cursor;
-
 /** Attempts that met a change of something they had read. One that was lost without an answer (1021) met none. */
 function conflictsOf({ attempt, afterUnknownResult }: Transaction): number {
   return attempt - (afterUnknownResult ? 1 : 0);
-}
-
-export function addSums(left: readonly IndexSum[], right: readonly IndexSum[]): readonly IndexSum[] {
-  const sums = new Map(left.map((entry) => [`${entry.side} ${entry.indexId}`, entry]));
-  for (const entry of right) {
-    const name = `${entry.side} ${entry.indexId}`;
-    const known = sums.get(name);
-    sums.set(
-      name,
-      known === undefined
-        ? entry
-        : {
-            ...entry,
-            count: known.count + entry.count,
-            sum: addEntrySums(known.sum, entry.sum),
-            wrong: known.wrong + entry.wrong,
-          },
-    );
-  }
-  return [...sums.values()];
 }
 
 const bytesOf = (base64: string): Buffer => Buffer.from(base64, 'base64');

@@ -5,7 +5,8 @@ import type { HeldMigration, ModelMigration } from '../runtime.ts';
 import { eitherOf } from '../watch.ts';
 import type { BackPressure } from './back-pressure.ts';
 import { backPressureMs, backPressureReason } from './back-pressure.ts';
-import type { Pass, PreparedChunk } from './mover.ts';
+import type { PreparedChunk } from './chunk.ts';
+import type { Pass } from './mover.ts';
 
 /** Why a chunk waits: the limit in records per second, the host's own function, or the database. */
 export type ThrottleCause = 'limit' | 'host' | 'pressure';
@@ -19,6 +20,8 @@ export interface Pacing {
   wait(chunk: PreparedChunk, pressure: BackPressure): Promise<WaitedMs>;
   /** After each chunk: how long it took, in milliseconds, without what it waited. */
   worked(workedMs: number, waitedMs: WaitedMs): void;
+  /** How long a limit lets this process take for so many records at least. Milliseconds, 0 without one. */
+  leastMs(records: number): number;
   /** Nothing is moved any more. */
   end(): Promise<void>;
 }
@@ -54,6 +57,7 @@ export function createPacing(
     return {
       wait: () => Promise.resolve(nothingWaited),
       worked: () => undefined,
+      leastMs: () => 0,
       end: () => Promise.resolve(),
     };
   }
@@ -179,6 +183,7 @@ export function createPacing(
         if (longest !== undefined) say(reasons.get(longest));
       }
     },
+    leastMs: (records) => throttle.limit?.leastMs(records) ?? 0,
     async end() {
       intentWatch?.end();
       if (sinceMs !== undefined) say(undefined);

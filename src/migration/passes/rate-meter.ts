@@ -2,12 +2,23 @@ import type { Clock } from '../../ports/clock.ts';
 
 /** How fast this process moves a pass, over all the ranges that it moves side by side. */
 export interface RateMeter {
-  /** One more range is being moved, until the answer is called. */
-  begin(): () => void;
+  /** One more range is being moved, until its `end` is called. */
+  begin(): RangeClock;
   /** After a commit. */
   moved(records: number): void;
   /** Records per second that one of the ranges may call its own: together they have what is measured. */
   share(): number;
+}
+
+/** The time of this process as one of its ranges has it: of those that are moved side by side each has an equal part. */
+export interface RangeClock {
+  /**
+   * Milliseconds since its last commit. Undefined for what was under way when this process committed its first chunk: threads
+   * were started then, and modules loaded.
+   */
+  sharedMs(): number | undefined;
+  committed(): void;
+  end(): void;
 }
 
 /**
@@ -22,6 +33,16 @@ export function createRateMeter(clock: Clock): RateMeter {
   let lastAtMs = startedAtMs;
   let weighted = 0;
   let ranges = 0;
+  /** What each of the ranges has had since the meter began, as far as it was there. */
+  let sharedMs = 0;
+  let sharedAtMs = startedAtMs;
+  let hasCommitted = false;
+  const shareOut = () => {
+    const nowMs = clock.monotonicMs();
+    if (ranges > 0) sharedMs += (nowMs - sharedAtMs) / ranges;
+    sharedAtMs = nowMs;
+    return sharedMs;
+  };
   const fade = () => {
     const nowMs = clock.monotonicMs();
     weighted *= Math.exp((lastAtMs - nowMs) / memoryMs);
@@ -29,9 +50,19 @@ export function createRateMeter(clock: Clock): RateMeter {
   };
   return {
     begin() {
+      const beganMs = shareOut();
       ranges += 1;
-      return () => {
-        ranges -= 1;
+      let sinceMs = hasCommitted ? beganMs : undefined;
+      return {
+        sharedMs: () => (sinceMs === undefined ? undefined : shareOut() - sinceMs),
+        committed() {
+          hasCommitted = true;
+          sinceMs = shareOut();
+        },
+        end() {
+          shareOut();
+          ranges -= 1;
+        },
       };
     },
     moved(records) {

@@ -2,6 +2,7 @@ import type { Transaction } from '../../kv/kv.ts';
 import { limits } from '../../limits.ts';
 import type { ModelKeys, PassName } from '../../records/keys.ts';
 import { behindRecord, roundDownToRecord } from '../../records/record-rows.ts';
+import type { Amount } from './effort.ts';
 import type { RangeRow } from './ledger.ts';
 import { createRange, readRange, writeRange } from './ledger.ts';
 
@@ -75,19 +76,36 @@ function writeParts(tx: Transaction, { keys, pass, row, number, cut, version, ad
   // The cut is in the middle of the bytes, wherever that is among the keys. Weights are whole, so that their sum stays.
   const given = Math.floor((row.weight * (1 - row.share)) / 2);
   const weight = row.weight - given;
+  const estimates = halvesOf(row);
   writeRange(tx, keys, pass, number, {
     ...row,
     end: cut.toString('base64'),
     lastKey: undefined,
     weight,
+    estimate: estimates?.first,
     share: shareOf(row, weight),
     splitVersion: version,
   });
   const rest = { begin: cut, end: Buffer.from(row.end, 'base64') };
   return {
     number: added,
-    row: { ...createRange(rest, 0), lastKey: row.lastKey, weight: given, splitVersion: version },
+    row: {
+      ...createRange(rest, 0),
+      lastKey: row.lastKey,
+      weight: given,
+      estimate: estimates?.rest,
+      splitVersion: version,
+    },
   };
+}
+
+/** Of what is left, each part has half. */
+function halvesOf({ estimate, effort }: RangeRow) {
+  if (estimate === undefined) return undefined;
+  const half = (of: (amount: Amount) => number) =>
+    Math.round(Math.max(0, of(estimate) - (effort === undefined ? 0 : of(effort))) / 2);
+  const rest = { records: half(({ records }) => records), bytes: half(({ bytes }) => bytes) };
+  return { rest, first: { records: estimate.records - rest.records, bytes: estimate.bytes - rest.bytes } };
 }
 
 /** What was done is as much as before: never less, by however little a division rounds. */

@@ -14,12 +14,13 @@ import type {
 } from '../../records/transform-setup.ts';
 import type { Backfill } from '../backfill-spec.ts';
 import { duplicatePair, notUnique } from '../duplicates.ts';
+import type { ChunkAddition, PreparedChunk } from './chunk.ts';
+import { nothingAdded } from './chunk.ts';
 import type { ChunkRunner } from './chunk-runner.ts';
 import { createChunkRunner } from './chunk-runner.ts';
 import { chunkLimits } from './controller.ts';
 import { readRanges, totalsOf } from './ledger.ts';
-import type { ChunkAddition, Pass, PreparedChunk } from './mover.ts';
-import { nothingAdded } from './mover.ts';
+import type { Pass } from './mover.ts';
 import type { DemandedRow, UniqueDemand } from './name-duplicates.ts';
 import type { MigrationRuntime, ModelMigration } from '../runtime.ts';
 import { hasModule, inlineTransforms } from './transform-setups.ts';
@@ -78,16 +79,30 @@ export function createTransformPass(
   const read = async (begin: Buffer, end: Buffer, limit: number, signal: AbortSignal) => {
     const source = sources.find(({ prefix }) => begin.subarray(0, prefix.length).equals(prefix));
     if (source === undefined) throw new Error('a range lies in none of the key spaces that hold records');
+    const startedMs = runtime.clock.monotonicMs();
     const { rows, atEnd } = await runtime.database.transact(
       (tx) => getRecords(tx, begin, end, { snapshot: true, limit, targetBytes }),
       { signal, priority: 'batch' },
     );
+    const readMs = runtime.clock.monotonicMs() - startedMs;
+    const readBytes = rows.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
     const lastKey = rows.at(-1)?.key;
     const run = (failed?: readonly FailedOrdinal[]) =>
       source.runner.run(() => ({ records: packRecords(rows, source.prefix.length), failed }), rows.length);
-    const result = rows.length === 0 ? undefined : await run();
+    const { result, cpuMs } = rows.length === 0 ? { result: undefined, cpuMs: 0 } : await run();
     const keyOf = (ordinal: number) => rows[ordinal]?.key.subarray(source.prefix.length) ?? Buffer.alloc(0);
-    return { setup: source.setup, records: rows.length, lastKey, atEnd, keyOf, run, result };
+    return {
+      setup: source.setup,
+      records: rows.length,
+      readBytes,
+      readMs,
+      cpuMs,
+      lastKey,
+      atEnd,
+      keyOf,
+      run,
+      result,
+    };
   };
 
   const prepare = async (
@@ -97,13 +112,16 @@ export function createTransformPass(
     signal: AbortSignal,
   ): Promise<PreparedChunk> => {
     const { setup, keyOf, run, ...first } = await read(begin, end, limit, signal);
-    const { lastKey, atEnd, records } = first;
+    const { lastKey, atEnd, records, readBytes, readMs, cpuMs } = first;
     let { result } = first;
     refuseFailures(setup, result);
     return {
       lastKey,
       atEnd,
       records,
+      readBytes,
+      readMs,
+      cpuMs,
       mutations: result?.mutationCount ?? 0,
       bytes: result?.mutationBytes ?? 0,
       async apply(tx): Promise<ChunkAddition> {
@@ -117,7 +135,7 @@ export function createTransformPass(
             throw notUnique(setup.modelName, [duplicatePair(index, owner, keyOf(refused.ordinal))]);
           }
           failed.push(...taken.map(({ ordinal, code, message }) => ({ ordinal, code, message })));
-          result = await run(failed);
+          ({ result } = await run(failed));
           refuseFailures(setup, result);
         }
         if (result !== undefined) write(tx, result);

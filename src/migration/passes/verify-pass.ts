@@ -13,12 +13,13 @@ import type { ModelMigration } from '../runtime.ts';
 import type { MigrationState } from '../state.ts';
 import type { RecordCheck } from '../verification.ts';
 import { checkOf } from '../verification.ts';
+import type { ChunkAddition, PreparedChunk } from './chunk.ts';
+import { nothingAdded } from './chunk.ts';
 import { createChunkRunner } from './chunk-runner.ts';
 import { chunkLimits } from './controller.ts';
 import { isDrawn, sampleOf } from './drawn.ts';
 import type { IndexSum } from './ledger.ts';
-import type { ChunkAddition, Pass, PreparedChunk } from './mover.ts';
-import { nothingAdded } from './mover.ts';
+import type { Pass } from './mover.ts';
 
 /** Verification only reads: a chunk may be as large as one that is written. */
 const targetBytes = chunkLimits.maxBytes;
@@ -94,6 +95,7 @@ export function createVerifyPass(
     readsAhead: true,
     async prepare(begin, end, limit, signal): Promise<PreparedChunk> {
       const isRecords = begin.subarray(0, recordsPrefix.length).equals(recordsPrefix);
+      const startedMs = runtime.clock.monotonicMs();
       const found = await runtime.database.transact(
         async (tx) => {
           const options = { snapshot: true, limit, targetBytes };
@@ -109,22 +111,27 @@ export function createVerifyPass(
         },
         { signal, priority: 'batch' },
       );
+      const readMs = runtime.clock.monotonicMs() - startedMs;
       const { rows, drawn, looked } = found;
       const what = isRecords ? 'records' : { entriesOf: indexOf(model.keys, state, begin) };
       const validates = isRecords ? !isLive : !looksUp;
-      const result = validates
+      const ran = validates
         ? await runner.run(
             () => ({ rows: packRecords(drawn, isRecords ? recordsPrefix.length : 0), what }),
             drawn.length,
           )
         : undefined;
-      const addition = additionOf({ isRecords, checked: drawn.length, result, looked });
+      const addition = additionOf({ isRecords, checked: drawn.length, result: ran?.result, looked });
+      const readBytes = rows.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
       return {
         lastKey: rows.at(-1)?.key,
         atEnd: found.atEnd,
         records: rows.length,
+        readBytes,
+        readMs,
+        cpuMs: ran?.cpuMs ?? 0,
         mutations: 0,
-        bytes: rows.reduce((sum, { key, value }) => sum + key.length + value.length, 0),
+        bytes: readBytes,
         apply: () => Promise.resolve(addition),
       };
     },

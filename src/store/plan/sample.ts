@@ -60,7 +60,8 @@ export async function sampleMigration(
     const runner = createTransformRunner({ clock, pool }, setup, inline, onRan);
     for await (const rows of drawRecords(reader, { range, size: own, count, random: chance })) {
       const makeChunk = () => ({ records: packRecords(rows, setup.sourcePrefix.length) });
-      tally.add(setup, rows, await runner.run(makeChunk, rows.length));
+      const { result } = await runner.run(makeChunk, rows.length);
+      tally.add(setup, rows, result);
     }
     left -= count;
   }

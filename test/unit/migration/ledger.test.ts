@@ -206,6 +206,38 @@ describe('planned ranges', () => {
     await database.close();
   });
 
+  it('say how much is in each, also where sizes differ', async () => {
+    const database = openMemoryDatabase();
+    const keyOf = (n: number) => Buffer.concat([slice.begin, Buffer.from(String(n).padStart(6, '0'))]);
+    const sizeOf = (n: number) => (n < 2_700 ? 100 : 10_000);
+    for (let from = 0; from < 3_000; from += 300) {
+      await database.transact((tx) => {
+        for (let n = from; n < from + 300; n += 1) tx.set(keyOf(n), Buffer.alloc(sizeOf(n)));
+        return Promise.resolve();
+      });
+    }
+    const rows = await planRanges(database, slice);
+    expect(rows.length).toBeGreaterThan(10);
+    const total = rows.reduce((sum, { estimate }) => sum + (estimate?.records ?? 0), 0);
+    expect(total).toBeGreaterThan(2_900);
+    expect(total).toBeLessThan(3_100);
+    const means = rows.map(({ estimate }) => (estimate?.bytes ?? 0) / (estimate?.records ?? 1));
+    expect(means.at(0)).toBeCloseTo(108, -1);
+    expect(means.at(-1)).toBeCloseTo(10_008, -1);
+    await database.close();
+  });
+
+  it('say of few records exactly how much they are', async () => {
+    const database = openMemoryDatabase();
+    await database.transact((tx) => {
+      for (let n = 0; n < 40; n += 1) tx.set(Buffer.concat([slice.begin, Buffer.of(n)]), Buffer.alloc(n));
+      return Promise.resolve();
+    });
+    const [only] = await planRanges(database, slice);
+    expect(only?.estimate).toEqual({ records: 40, bytes: 40 * (slice.begin.length + 1) + (39 * 40) / 2 });
+    await database.close();
+  });
+
   it('come back as they were written, in the order of their numbers, each pass by itself', async () => {
     const database = openMemoryDatabase();
     const keys = createStoreKeys(['test']).model(1);

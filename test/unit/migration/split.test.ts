@@ -122,13 +122,18 @@ describe('ranges that are cut again and again', () => {
           chunk: fc.integer({ min: 1, max: 1_500 }),
           weight: fc.integer({ min: 1, max: 10_000_000 }),
           share: fc.double({ min: 0, max: 0.999, noNaN: true }),
+          estimate: fc.record({
+            records: fc.integer({ min: 0, max: 20_000 }),
+            bytes: fc.integer({ min: 0, max: 10_000_000 }),
+          }),
         }),
-        async ({ sizes, moved, chunk, weight, share }) => {
+        async ({ sizes, moved, chunk, weight, share, estimate }) => {
           const records = 8_000;
           const { database, pass } = createTimedDatabase();
           const sizeOf = (n: number) => sizes[Math.floor((n * sizes.length) / records)] ?? 20;
           const row: RangeRow = {
             ...taken(createRange(slice, weight)),
+            estimate,
             cursor: moved === 0 ? null : keyOf(moved - 1).toString('base64'),
             recordsRead: moved,
             seq: Math.ceil(moved / chunk),
@@ -152,6 +157,8 @@ describe('ranges that are cut again and again', () => {
           const rows = await readAll(database);
           const after = totalsOf(rows);
           expect(rows.reduce((sum, each) => sum + each.weight, 0)).toBe(weight);
+          expect(rows.reduce((sum, each) => sum + (each.estimate?.records ?? 0), 0)).toBe(estimate.records);
+          expect(rows.reduce((sum, each) => sum + (each.estimate?.bytes ?? 0), 0)).toBe(estimate.bytes);
           expect(after.fraction).toBeCloseTo(before.fraction, 9);
           expect(after.fraction).toBeGreaterThanOrEqual(before.fraction);
           const inOrder = rows.toSorted((one, other) => numberAt(one.end) - numberAt(other.end));

@@ -275,6 +275,21 @@ describe('a limit in records per second', () => {
     }
   });
 
+  it('tells how long so many records take at least, by the number of those who move', async () => {
+    const rate = createRateLimit({
+      clock,
+      recordsPerSecond,
+      sessions: { arrival: () => 1, living: () => Promise.resolve({ arrival: 1, othersTtlMs: [1_000] }) },
+      ttlMs: 1_000,
+      heartbeatMs: 250,
+      onFailure: () => undefined,
+    });
+    expect(rate.leastMs(50)).toBe(500);
+    void rate.take(1, new AbortController().signal, () => undefined);
+    await clock.advanceAsync(1_000);
+    expect(rate.leastMs(50)).toBe(1_000);
+  });
+
   it('ends the wait of whoever is told to stop, also behind others, and takes nothing for it', async () => {
     const sessions = { arrival: () => 1, living: () => Promise.resolve({ arrival: 1, othersTtlMs: [] }) };
     const onFailure = () => undefined;
