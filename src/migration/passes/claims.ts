@@ -4,7 +4,7 @@ import type { PassName } from '../../records/keys.ts';
 import type { Intent } from '../intent.ts';
 import { isStopping, readIntent } from '../intent.ts';
 import type { HeldMigration, ModelMigration } from '../runtime.ts';
-import { claimOrder } from './claim-order.ts';
+import { claimOrder, largeFirst } from './claim-order.ts';
 import type { MigrationState } from '../state.ts';
 import { readState } from '../state.ts';
 import type { RangeRow } from './ledger.ts';
@@ -57,10 +57,11 @@ export function createClaims(migration: ModelMigration, held: HeldMigration, pas
     return claim === null || claim.session === session || sessions.isOver(tx, claim.session);
   };
 
-  /** Others look in another order, so that they seldom meet. */
   const inOrder = (rows: readonly RangeRow[]): readonly number[] => {
     const isShared = rows.some(({ claim }) => claim !== null && claim.session !== session);
-    return isShared ? claimOrder(session, rows.length) : [...rows.keys()];
+    // Records are checked before entries, where nobody else reaches for them.
+    if (pass === 'verify' && !isShared) return [...rows.keys()];
+    return largeFirst(rows, claimOrder(session, rows.length));
   };
 
   const claim = async (
