@@ -12,6 +12,8 @@ import type { LedgerTotals, RangeRow } from './passes/ledger.ts';
 import { readRanges, totalsOf } from './passes/ledger.ts';
 import type { ModelPlan } from './plan.ts';
 import { planModel, readStoredModel } from './plan.ts';
+import type { Remaining } from './remaining-time.ts';
+import { remainingOf } from './remaining-time.ts';
 import type { MigrationRuntime, OperatorRuntime } from './runtime.ts';
 import type { MigrationError, MigrationState } from './state.ts';
 import { readState } from './state.ts';
@@ -50,10 +52,11 @@ export async function readStatusIn(
   const plan = planModel(stored, model);
   const state = isAbout(plan, storedState) ? storedState : undefined;
   const passes: readonly PassName[] = state?.phase === 'Verify' ? ['verify'] : ['backfill', 'index'];
-  const rows =
+  const rowsOfPasses =
     state === undefined
       ? []
-      : (await Promise.all(passes.map((pass) => readRanges(tx, keys, pass, { snapshot: true })))).flat();
+      : await Promise.all(passes.map((pass) => readRanges(tx, keys, pass, { snapshot: true })));
+  const rows = rowsOfPasses.flat();
   const moved =
     state?.phase === 'Verify' || state?.phase === 'Contract'
       ? totalsOf(await readRanges(tx, keys, 'backfill', { snapshot: true })).moved
@@ -71,6 +74,7 @@ export async function readStatusIn(
     owner: owner?.token === '' ? undefined : owner,
     unapprovedSinceMs: awaits && approval === undefined ? state.approvalSinceMs : undefined,
     rows,
+    remaining: remainingOfAll(rowsOfPasses),
     moved,
     isGateClosed: stored?.fence.state === 'migrating',
     localReason: await readLocalReason(tx, migrations, model.id),
@@ -93,6 +97,8 @@ interface Found {
   /** Since when an operator's approval is waited for. */
   readonly unapprovedSinceMs: number | undefined;
   readonly rows: readonly RangeRow[];
+  /** Of them; undefined where they were planned without estimates. */
+  readonly remaining: Remaining | undefined;
   /** Records that the backfill moved, once it is over. */
   readonly moved: number;
   readonly isGateClosed: boolean;
@@ -224,7 +230,7 @@ function describe(found: Found): MigrationStatus {
     lastError: found.localError ?? state?.lastError ?? null,
     hasCursor: (state?.cursor ?? null) !== null || rows.some(({ cursor }) => cursor !== null),
     retryCount: state?.retryCount ?? 0,
-    etaMs: standing === 'Running' ? etaOf(progress) : null,
+    etaMs: standing === 'Running' ? etaOf(found, progress) : null,
     blocking: found.isGateClosed || plan.type === 'migrate' || plan.type === 'targetChanged',
     message: state?.message ?? null,
     progress,
@@ -296,11 +302,28 @@ function reasonOf(found: Found, standing: MigrationStatusState): MigrationReason
   return { code: 'lease', message, sinceMs: nowMs };
 }
 
+/** Each pass has a pace of its own. */
+function remainingOfAll(passes: readonly (readonly RangeRow[])[]): Remaining | undefined {
+  let sum: Remaining | undefined;
+  for (const rows of passes) {
+    if (rows.length === 0) continue;
+    const one = remainingOf(rows);
+    if (one === undefined) return undefined;
+    const { records, processMs } = sum ?? { records: 0, processMs: 0 };
+    const isKnown = processMs !== null && one.processMs !== null;
+    sum = {
+      records: records + one.records,
+      processMs: isKnown ? processMs + one.processMs : null,
+    };
+  }
+  return sum;
+}
+
 /** Short of 1 until the transaction that ends the phase. */
 const nearlyDone = 0.999_999;
 
 function progressOf(
-  { state, rows, moved }: Found,
+  { state, rows, remaining, moved }: Found,
   totals: LedgerTotals,
   isRunning: boolean,
 ): MigrationProgress {
@@ -313,7 +336,12 @@ function progressOf(
   const recordsDone = isByHand ? state.reportedRecords : totals.recordsRead;
   return {
     recordsDone,
-    recordsEstimated: estimated(state, recordsDone, fraction, moved),
+    recordsEstimated: estimated(state, recordsDone, {
+      fraction,
+      moved,
+      // What is verified are entries too.
+      left: state.phase === 'Verify' ? undefined : remaining?.records,
+    }),
     fraction,
     recordsPerSecond: isRunning ? totals.recordsPerSecond : 0,
   };
@@ -325,16 +353,25 @@ const leastShare = 0.005;
 function estimated(
   state: MigrationState,
   recordsDone: number,
-  fraction: number | null,
-  moved: number,
+  known: { readonly fraction: number | null; readonly moved: number; readonly left: number | undefined },
 ): number | null {
+  const { fraction, moved, left } = known;
   if (state.phaseCompleted) return recordsDone;
   if (moved > 0) return Math.max(moved, recordsDone);
+  if (left !== undefined) return Math.round(recordsDone + left);
   if (fraction === null || fraction < leastShare || recordsDone === 0) return null;
   return Math.max(recordsDone, Math.round(recordsDone / fraction));
 }
 
-function etaOf({ recordsDone, recordsEstimated, recordsPerSecond }: MigrationProgress): number | null {
+/** Nodes that move side by side divide what is left among them. */
+function etaOf(
+  { remaining, movers }: Found,
+  { recordsDone, recordsEstimated, recordsPerSecond }: MigrationProgress,
+): number | null {
+  if (remaining !== undefined) {
+    const { processMs } = remaining;
+    return processMs === null || movers.length === 0 ? null : Math.round(processMs / movers.length);
+  }
   if (recordsEstimated === null || recordsPerSecond === 0) return null;
   return Math.round(((recordsEstimated - recordsDone) / recordsPerSecond) * 1_000);
 }

@@ -26,7 +26,7 @@ export interface MigrationReason {
 
 export interface MigrationProgress {
   readonly recordsDone: number;
-  /** An estimate until Backfill is over; null while nobody has one. */
+  /** An estimate until Backfill is over, from what was found in the ranges when they were planned; null while nobody has one. */
   readonly recordsEstimated: number | null;
   /** 0 to 1 within the phase, in key space; 1 only when the phase is over. Null where a handler reports none. */
   readonly fraction: number | null;
@@ -53,7 +53,13 @@ export interface MigrationStatus {
   readonly lastError: MigrationError | null;
   readonly hasCursor: boolean;
   readonly retryCount: number;
-  /** Milliseconds until the phase is over; null: unknown. */
+  /**
+   * Milliseconds until the phase is over, at the pace of about the last minute and with the nodes that move now. Throttling
+   * counts; what comes after the phase does not. Null where it is unknown: before a second chunk was committed, while
+   * records are left that are far larger than all that were moved, where nobody moves, and where a handler writes the
+   * records. A guess early in a phase may be far off where cost depends on nothing that shows: neither on the number of
+   * records nor on their size.
+   */
   readonly etaMs: number | null;
   /** Whether requests to the model are refused meanwhile. */
   readonly blocking: boolean;

@@ -11,6 +11,7 @@ import { ownershipMutations } from './mutations/ownership.ts';
 import { paceMutations } from './mutations/pace.ts';
 import { planMutations } from './mutations/plan.ts';
 import { publicationMutations } from './mutations/publication.ts';
+import { remainingMutations } from './mutations/remaining.ts';
 import { stateMutations } from './mutations/state.ts';
 import { telemetryMutations } from './mutations/telemetry.ts';
 import { verificationMutations } from './mutations/verification.ts';
@@ -34,4 +35,5 @@ export const mutations: readonly (Mutation & { readonly number: number })[] = [
   ...telemetryMutations,
   ...commandMutations,
   ...approvalMutations,
+  ...remainingMutations,
 ].map((mutation, at) => ({ number: at + 1, ...mutation }));

@@ -110,11 +110,11 @@ export const chunkMutations: readonly Mutation[] = [
     mutation: 'a range that has begun tells that it is done',
     killer: by(
       'integration/store-status.test.ts',
-      'progress an ETA comes from the measured rate, and there is none while it is paused',
+      'progress an ETA comes from what was timed, and there is none while it is paused',
     ),
     replacements: [
       {
-        file: 'src/migration/passes/mover.ts',
+        file: 'src/migration/passes/chunk.ts',
         find: 'share: done ? 1 : Math.max',
         replace: 'share: !done ? 1 : Math.max',
       },
