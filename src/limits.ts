@@ -246,7 +246,8 @@ export const limits = {
     gentleBytes: {
       value: 250_000,
       unit: 'bytes',
-      source: 'while requests come in, and records are large: about as much for the disk as 400 scattered rows',
+      source:
+        'while requests come in, and records are large: about as much for the disk as 400 scattered rows',
       beyond: 'the next chunk is smaller; a single record may pass it',
     },
     targetMs: {

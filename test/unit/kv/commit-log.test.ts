@@ -5,7 +5,12 @@ import { openTables, writeExclusively, type Tables } from '../../../src/kv/embed
 import { createTemporaryDirectory, type TemporaryDirectory } from '../../rig/temporary-directory.ts';
 import { createVirtualClock } from '../../rig/virtual-clock.ts';
 
-const state = (version: number): EngineState => ({ version, logCompleteAfter: 0, sessionsRevision: 0, defaultCommits: 0 });
+const state = (version: number): EngineState => ({
+  version,
+  logCompleteAfter: 0,
+  sessionsRevision: 0,
+  defaultCommits: 0,
+});
 
 describe('the log of commits', () => {
   let directory: TemporaryDirectory;
