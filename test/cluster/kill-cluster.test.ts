@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { drawSeed } from '../rig/seed.ts';
 import { killProcesses } from './kill-cluster-scenario.ts';
 
-const rounds = 5;
+const rounds = 3;
 const seed = drawSeed(`${rounds} rounds of kills in a cluster`);
 
 describe('three processes that migrate one model', () => {
