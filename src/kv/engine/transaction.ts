@@ -26,7 +26,7 @@ import {
 import type { Commit } from './commit-request.ts';
 import { ConflictSet } from './conflict-set.ts';
 import type { Engine } from './engine.ts';
-import { estimateSizeBytes, findSplitPoints } from './estimates.ts';
+import { estimateSizeBytes, findSplitPoints, type EstimateScope } from './estimates.ts';
 import { keyAfter, keyFromBytes, keyToBytes, type Key } from './keys.ts';
 import { readRangePage, type RangePage } from './range-reader.ts';
 import type { ReadLease } from './read-leases.ts';
@@ -116,7 +116,7 @@ export class EngineTransaction implements KeyValueTransaction {
 
   async getEstimatedRangeSizeBytes(beginBytes: Uint8Array, endBytes: Uint8Array): Promise<number> {
     const { begin, end } = this.#requireRange(beginBytes, endBytes);
-    return estimateSizeBytes(this.#snapshot(), begin, end);
+    return estimateSizeBytes(this.#estimateScope(begin, end));
   }
 
   async getRangeSplitPoints(
@@ -125,7 +125,7 @@ export class EngineTransaction implements KeyValueTransaction {
     chunkBytes: number,
   ): Promise<Buffer[]> {
     const { begin, end } = this.#requireRange(beginBytes, endBytes);
-    return findSplitPoints(this.#snapshot(), begin, end, chunkBytes).map(keyToBytes);
+    return (await findSplitPoints(this.#estimateScope(begin, end), chunkBytes)).map(keyToBytes);
   }
 
   // --- writing
@@ -312,6 +312,10 @@ export class EngineTransaction implements KeyValueTransaction {
       else this.#reads.addRange(begin, keyAfter(lastKey));
     }
     return page;
+  }
+
+  #estimateScope(begin: Key, end: Key): EstimateScope {
+    return { clock: this.#engine.clock, snapshot: () => this.#snapshot(), begin, end };
   }
 
   #snapshot(): Snapshot {

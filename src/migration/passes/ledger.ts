@@ -262,9 +262,10 @@ export async function planRanges(
   const edges = [slice.begin, ...inner.slice(0, maxRanges - 1), slice.end];
   const weight = Math.max(1, bytes / (edges.length - 1));
   const ranges = edges.slice(1).map((end, at) => ({ begin: edges[at] ?? slice.begin, end }));
-  const estimates: Amount[] = [];
-  // One after the other: an engine that counts what lies there may take a while for each.
-  for (const range of ranges) estimates.push(await database.transact((tx) => estimateAmount(tx, range)));
+  // The database cuts by bytes.
+  const estimates = await Promise.all(
+    ranges.map((range) => database.transact((tx) => estimateAmount(tx, range, weight))),
+  );
   return ranges.map((range, at) => ({
     ...createRange(range, weight),
     estimate: estimates[at],
@@ -278,17 +279,17 @@ const sampledRows = 100;
 const sampledBytes = 64_000;
 
 /**
- * How much lies in a range, by the estimate of the database and the mean size of the rows at its ends. A record that lies
- * in several rows counts as so many: what is read of the first ranges corrects that.
+ * How much lies in a range, by the bytes that it was planned with and the mean size of the rows at its ends. A record that
+ * lies in several rows counts as so many: what is read of the first ranges corrects that.
  */
-async function estimateAmount(tx: Transaction, { begin, end }: KeyRange): Promise<Amount> {
+async function estimateAmount(tx: Transaction, { begin, end }: KeyRange, planned: number): Promise<Amount> {
   const options = { limit: sampledRows, targetBytes: sampledBytes, snapshot: true };
   const first = await getRows(tx, begin, end, options);
   const records = first.rows.length;
   const bytes = bytesOf(first.rows);
   if (first.atEnd) return { records, bytes };
   const last = await getRows(tx, begin, end, { ...options, reverse: true });
-  const estimated = Math.max(bytes, await tx.getEstimatedRangeSizeBytes(begin, end));
+  const estimated = Math.max(bytes, planned);
   // Either end counts as much, however many of its rows were looked at.
   const mean = (bytes / records + bytesOf(last.rows) / Math.max(1, last.rows.length)) / 2;
   return { records: Math.max(records, Math.round(estimated / mean)), bytes: estimated };

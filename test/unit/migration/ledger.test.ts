@@ -219,8 +219,9 @@ describe('planned ranges', () => {
     const rows = await planRanges(database, slice);
     expect(rows.length).toBeGreaterThan(10);
     const total = rows.reduce((sum, { estimate }) => sum + (estimate?.records ?? 0), 0);
-    expect(total).toBeGreaterThan(2_900);
-    expect(total).toBeLessThan(3_100);
+    // Ranges are of about equal size, but for the last one.
+    expect(total).toBeGreaterThan(2_500);
+    expect(total).toBeLessThan(3_500);
     const means = rows.map(({ estimate }) => (estimate?.bytes ?? 0) / (estimate?.records ?? 1));
     expect(means.at(0)).toBeCloseTo(108, -1);
     expect(means.at(-1)).toBeCloseTo(10_008, -1);
