@@ -49,8 +49,9 @@ function amountsLeft(rows: readonly RemainingRange[]): readonly Amount[] | undef
       const read = of(effort ?? nothing);
       const planned = of(estimate) * factor;
       if (planned > read) return planned - read;
-      // There is more than was estimated: by the place of its cursor among the keys.
-      return share > 0 ? (read * (1 - share)) / share : 0;
+      // There is more than was estimated: by the place of its cursor among the keys, which may be anywhere.
+      const most = Math.max(planned * littleBeyond, read - planned);
+      return share > 0 ? Math.min((read * (1 - share)) / share, most) : 0;
     };
   };
   const records = restOf((amount) => amount.records);
@@ -59,6 +60,9 @@ function amountsLeft(rows: readonly RemainingRange[]): readonly Amount[] | undef
 }
 
 const nothing: Amount = { records: 0, bytes: 0 };
+
+/** Part of an estimate that a range may have left when it has just passed it; later, as much as it is beyond it. */
+const littleBeyond = 1 / 4;
 
 /** As much of all estimates as counts as if it had been right: the first range that is done does not decide alone. */
 const trusted = 1 / 8;

@@ -121,6 +121,10 @@ describe('the time that is left of a pass', () => {
     const row = { done: false, share: 0.75, estimate: { records: 100, bytes: 10_000 }, effort };
     expect(remainingOf([row])?.records).toBeCloseTo(50);
     expect(remainingOf([row])?.processMs).toBeCloseTo(50);
+    // Keys lie where they like: one that is hardly beyond does not have a hundred times as much before it.
+    expect(remainingOf([{ ...row, share: 0.01 }])?.records).toBeCloseTo(50);
+    const hardlyBeyond = effortOf({ records: 101, bytes: 10_100, ownMs: 101 });
+    expect(remainingOf([{ ...row, share: 0.01, effort: hardlyBeyond }])?.records).toBeCloseTo(25);
   });
 
   it('is right wherever a record takes time by itself, by its bytes, or by both', () => {
