@@ -243,7 +243,9 @@ export function createCore(parts: CoreParts): StoreCore {
     verification: options.migrationVerification,
     contractApproval: options.migrationContractApproval,
     maxBackfillConcurrency: options.maxBackfillConcurrency,
-    giveWay: createGiveWay(options.migrationPace, requestMeter),
+    giveWay: createGiveWay(options.migrationPace, requestMeter, {
+      hasOneWriter: database.commitsOfOthers !== undefined,
+    }),
     throttle: createThrottle(options, { clock, logger, meters, sessions }),
     stalledAfterMs: options.migrationStalledAfterMs,
     migrations,

@@ -108,7 +108,7 @@ export interface StoreOptions<Models extends AnyModels = AnyModels> {
   readonly maxBackfillConcurrency?: number | undefined;
   /**
    * What this process does while requests are answered that are none of the migrating model's: `gentle` moves records in
-   * small chunks, one at a time, so that requests wait for little and the backfill takes longer; `fast` goes on as if nobody
+   * small chunks, on the embedded engine one at a time, so that requests wait for little and the backfill takes longer; `fast` goes on as if nobody
    * asked. On the embedded engine requests of other processes count too, as far as they write. Default `gentle`.
    */
   readonly migrationPace?: MigrationPace | undefined;

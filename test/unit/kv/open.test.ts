@@ -28,6 +28,15 @@ describe('opening a database', () => {
     }
   });
 
+  it('that the caller opened keeps all that its engine offers', async () => {
+    const opened = await openEmbeddedDatabase({ directory: directory.path });
+    const database = await openDatabase(opened);
+    await database.transact(async (tx) => tx.set(key, key));
+    expect(Object.keys(database).toSorted()).toEqual(Object.keys(opened).toSorted());
+    expect(database.commitsOfOthers?.()).toBe(0);
+    await opened.close();
+  });
+
   it('makes nothing where that is not wished: a directory that is missing, empty or none of its own stays so', async () => {
     const missing = join(directory.path, 'missing');
     const empty = join(directory.path, 'empty');

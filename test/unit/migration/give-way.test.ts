@@ -17,7 +17,7 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 describe('chunks', () => {
   it('are small while requests come in, and written one after another', async () => {
     const { underWay, commit } = createCommits();
-    const giveWay = createGiveWay('gentle', { areComing: () => true });
+    const giveWay = createGiveWay('gentle', { areComing: () => true }, { hasOneWriter: true });
     expect(giveWay.records(learned)).toBe(200);
     const written = [giveWay.write(commit), giveWay.write(commit), giveWay.write(commit)];
     const settled = Promise.allSettled(written);
@@ -30,12 +30,22 @@ describe('chunks', () => {
     expect(await written[2]).toBe('written');
   });
 
+  it('are small, and written side by side, where writers do not wait for each other', async () => {
+    const { underWay, commit } = createCommits();
+    const giveWay = createGiveWay('gentle', { areComing: () => true }, { hasOneWriter: false });
+    expect(giveWay.records(learned)).toBe(200);
+    const written = [giveWay.write(commit), giveWay.write(commit)];
+    expect(underWay).toHaveLength(2);
+    for (const { end } of underWay) end();
+    expect(await Promise.all(written)).toEqual(['written', 'written']);
+  });
+
   it.each([
     ['nobody asks', 'gentle', false],
     ['the pace is fast', 'fast', true],
   ] as const)('are as large as they may, and written side by side, where %s', async (_, pace, isAsked) => {
     const { underWay, commit } = createCommits();
-    const giveWay = createGiveWay(pace, { areComing: () => isAsked });
+    const giveWay = createGiveWay(pace, { areComing: () => isAsked }, { hasOneWriter: true });
     expect(giveWay.records(learned)).toBe(2_000);
     const written = [giveWay.write(commit), giveWay.write(commit)];
     expect(underWay).toHaveLength(2);
