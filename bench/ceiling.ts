@@ -20,8 +20,11 @@ import { count, percent, rate } from './figures.ts';
 import type { PlaceSizes } from './models.ts';
 import { measureWork, workVariable } from './work.ts';
 
-const sides: readonly Side[] = ['lmdb', 'loop', 'godwit-1', 'godwit'];
-const nameOf: Readonly<Record<Side, string>> = {
+/** Those that need no cluster. */
+type LocalSide = Exclude<Side, 'binding'>;
+
+const sides: readonly LocalSide[] = ['lmdb', 'loop', 'godwit-1', 'godwit'];
+const nameOf: Readonly<Record<LocalSide, string>> = {
   lmdb: 'lmdb',
   loop: 'loop',
   'godwit-1': 'one thread',
@@ -51,7 +54,7 @@ const targets: Readonly<Record<string, number>> = {
   'small costly, all cores to loop': 1.8,
 };
 
-type Round = Readonly<Record<Side, ChildReport>>;
+type Round = Readonly<Record<LocalSide, ChildReport>>;
 
 export async function compareCeiling(bench: Bench): Promise<void> {
   const env = { [workVariable]: String(measureWork(costlyMicros)) };
@@ -82,19 +85,20 @@ async function compareWorkload(
   );
   const rounds: Round[] = [];
   for (let run = 1; run <= total; run += 1) {
-    const reports = new Map<Side, ChildReport>();
+    const reports = new Map<LocalSide, ChildReport>();
     // Whoever goes first has the colder machine: they take turns.
     for (const at of sides.keys()) {
-      const side = sides[(at + run) % sides.length] as Side;
+      const side = sides[(at + run) % sides.length] as LocalSide;
       const execArgv = side === 'loop' || side === 'lmdb' ? [] : nodeOptions;
       reports.set(side, await arena.run(side, { transform, execArgv, env }));
     }
-    const round = Object.fromEntries(reports) as Record<Side, ChildReport>;
+    const round = Object.fromEntries(reports) as Record<LocalSide, ChildReport>;
     if (sides.some((side) => round[side].digest !== round.loop.digest)) {
       throw new Error('the sides wrote different rows');
     }
     rounds.push(round);
-    const ratioTo = (side: Side) => (round[side].workMs / round['godwit-1'].workMs).toFixed(2).padStart(7);
+    const ratioTo = (side: LocalSide) =>
+      (round[side].workMs / round['godwit-1'].workMs).toFixed(2).padStart(7);
     section.print(
       `  ${String(run).padStart(3)} ${sides.map((side) => `  ${rate(arena.records, round[side].workMs)}`).join('')}` +
         `   ${ratioTo('lmdb')} ${ratioTo('loop')}`,

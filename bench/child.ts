@@ -8,6 +8,7 @@ import { createIndexEncoder } from '../src/records/index-entries.ts';
 import type { KeyRange } from '../src/records/keys.ts';
 import { createStoreKeys, keyAfter, rangeOf } from '../src/records/keys.ts';
 import { createRecordCodec } from '../src/records/record-codec.ts';
+import { createBindingLoop } from './binding-loop.ts';
 import { watchChunkCommits } from './chunk-commits.ts';
 import { spend } from './costly-transform.ts';
 import { runLmdbLoop } from './lmdb-loop.ts';
@@ -20,12 +21,15 @@ import { benchSubspace, createPlace, latitudeOf, placeModelId, PlaceV1, PlaceV2 
 import { answer, readTask } from './run-child.ts';
 
 /** Who moves the records: by hand on lmdb and on the key-value port, Godwit with one worker thread and with its default. */
-export type Side = 'lmdb' | 'loop' | 'godwit-1' | 'godwit';
+export type Side = 'lmdb' | 'loop' | 'binding' | 'godwit-1' | 'godwit';
 
 /** What a child process is to do. */
 export interface ChildTask {
-  readonly kind: 'fill' | Side;
+  readonly kind: 'fill' | 'clear' | Side;
+  /** Of an embedded database. */
   readonly directory: string;
+  /** A FoundationDB cluster instead, by its cluster file: all that is in the bench's subspace there is cleared first. */
+  readonly cluster?: string;
   readonly records: number;
   readonly sizes: PlaceSizes;
   /** `costly` takes as long as the environment says: bench/costly-transform.ts. Default `cheap`. */
@@ -68,9 +72,21 @@ type Times = Pick<ChildReport, 'workMs' | 'workCpuMs' | 'workMainCpuMs' | 'verif
 const rowsAtATime: Readonly<Record<PlaceSizes, number>> = { small: 5_000, mixed: 500 };
 const recordsPerFill: Readonly<Record<PlaceSizes, number>> = { small: 1_000, mixed: 100 };
 
-async function fill({ directory, records, sizes }: ChildTask): Promise<void> {
+const addressOf = ({ directory, cluster }: ChildTask): string =>
+  cluster === undefined ? `embedded:${directory}` : `fdb:${cluster}`;
+
+async function clear(task: ChildTask): Promise<void> {
+  const database = await openDatabase(addressOf(task));
+  const { begin, end } = rangeOf(createStoreKeys(benchSubspace).prefix);
+  await database.transact(async (tx) => tx.clearRange(begin, end));
+  await database.close();
+}
+
+async function fill(task: ChildTask): Promise<void> {
+  const { cluster, records, sizes } = task;
+  if (cluster !== undefined) await clear(task);
   const store = await FoundationDBDataStore.open({
-    database: `embedded:${directory}`,
+    database: addressOf(task),
     subspace: benchSubspace,
     dataModelsById: { [placeModelId]: PlaceV1 },
   });
@@ -106,10 +122,10 @@ class Sampler {
 }
 
 async function migrate(task: ChildTask, sampler: Sampler | undefined): Promise<Times> {
-  const { directory, kind, transform = 'cheap', isBare = false } = task;
+  const { kind, transform = 'cheap', isBare = false } = task;
   const begun = new Map<string, ReturnType<typeof measure>>();
   const took = new Map<string, Measured>();
-  const own = await openDatabase(`embedded:${directory}`);
+  const own = await openDatabase(addressOf(task));
   const pool = kind === 'godwit-1' ? createWorkerPool({ maxThreads: 1 }) : undefined;
   const file = transform === 'costly' ? 'costly-place-transform' : 'transform';
   const endOpen = measure();
@@ -155,7 +171,7 @@ function loopOptions({ transform }: ChildTask, sampler: Sampler | undefined): Lo
 }
 
 async function loop(task: ChildTask, sampler: Sampler | undefined): Promise<Times> {
-  const database = await openDatabase(`embedded:${task.directory}`);
+  const database = await openDatabase(addressOf(task));
   sampler?.begin();
   const end = measure();
   await runLoop(database, loopOptions(task, sampler));
@@ -176,20 +192,31 @@ async function lmdbLoop(task: ChildTask, sampler: Sampler | undefined): Promise<
   return { ...asWork(took), verifyMs: 0, openMs: took.ms };
 }
 
+/** With the package alone: bench/binding-loop.ts. */
+async function bindingLoop(task: ChildTask, sampler: Sampler | undefined): Promise<Times> {
+  const { default: fdb } = await import('foundationdb');
+  fdb.setAPIVersion(720);
+  const database = fdb.open(task.cluster);
+  sampler?.begin();
+  const end = measure();
+  await runLoop(createBindingLoop(database), loopOptions(task, sampler));
+  const work = end();
+  database.close();
+  return { ...asWork(work), verifyMs: 0, openMs: work.ms };
+}
+
 const movers: Readonly<Record<Side, typeof migrate>> = {
   godwit: migrate,
   'godwit-1': migrate,
   loop,
+  binding: bindingLoop,
   lmdb: lmdbLoop,
 };
 
 /** @throws Error where a record or an entry is missing, too many, or not what it should be */
-async function check({
-  directory,
-  records,
-  sizes,
-}: ChildTask): Promise<Pick<ChildReport, 'digest' | 'recordBytes'>> {
-  const database = await openDatabase(`embedded:${directory}`);
+async function check(task: ChildTask): Promise<Pick<ChildReport, 'digest' | 'recordBytes'>> {
+  const { records, sizes } = task;
+  const database = await openDatabase(addressOf(task));
   const keys = createStoreKeys(benchSubspace).model(placeModelId);
   const wanted = definitionData(PlaceV2);
   const [index] = wanted.indexes;
@@ -243,8 +270,8 @@ async function* rowsOf(database: KeyValueDatabase, { begin, end }: KeyRange, lim
 }
 
 async function run(task: ChildTask): Promise<ChildReport | null> {
-  if (task.kind === 'fill') {
-    await fill(task);
+  if (task.kind === 'fill' || task.kind === 'clear') {
+    await (task.kind === 'fill' ? fill : clear)(task);
     return null;
   }
   const sampler = task.isSampled === true ? new Sampler(task.records) : undefined;

@@ -1,4 +1,4 @@
-import type { KeyValueDatabase } from '../src/kv/kv.ts';
+import type { KeyValue } from '../src/kv/kv.ts';
 import { chunkLimits } from '../src/migration/passes/controller.ts';
 import { definitionData } from '../src/model/normalize.ts';
 import { createIndexEncoder } from '../src/records/index-entries.ts';
@@ -12,6 +12,20 @@ export const recordsPerTransaction = 1_000;
 /** Large records: what the chunks of a backfill read at most as well (src/migration/passes/transform-pass.ts). */
 export const bytesPerTransaction = chunkLimits.maxBytes / 2;
 
+/** What the loop needs of a database: transactions that are tried again, and rows. */
+export interface LoopDatabase {
+  transact<T>(body: (tx: LoopTransaction) => Promise<T>): Promise<T>;
+}
+
+export interface LoopTransaction {
+  getRangeAll(
+    begin: Buffer,
+    end: Buffer,
+    options: { readonly snapshot: true; readonly limit: number; readonly targetBytes: number },
+  ): Promise<readonly KeyValue[]>;
+  set(key: Buffer, value: Buffer): void;
+}
+
 /** What is done with each record, and told after each commit. */
 export interface LoopOptions {
   /** What converting costs besides. */
@@ -24,10 +38,7 @@ export interface LoopOptions {
  * writes record and index entry, and keeps a cursor. It reads without conflicts and checks nothing: no ownership, no
  * operator, no value's limits, no count. One transaction at a time.
  */
-export async function runLoop(
-  database: KeyValueDatabase,
-  { spend, moved: tell }: LoopOptions,
-): Promise<void> {
+export async function runLoop(database: LoopDatabase, { spend, moved: tell }: LoopOptions): Promise<void> {
   const keys = createStoreKeys(benchSubspace).model(placeModelId);
   const prefix = keys.records(target.keySpace);
   const cursorKey = Buffer.concat([keys.state, Buffer.from('loop')]);

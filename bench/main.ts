@@ -4,6 +4,7 @@
  *
  * - `ceiling`: records per second against hand-written loops, with transforms that cost nothing and 50 µs, of records of
  *   200 bytes and of 100 bytes to 50 kB.
+ * - `foundationdb`: the same on a cluster, against a loop with the package, where `FDB_CLUSTER_FILE` names one.
  * - `scale`: whether time and memory are in proportion; `--only scale --records 5000000` for the whole of it.
  * - `gentle`: what requests to another model feel of a backfill, and how soon one stops.
  * - `engine`: the embedded engine against the package `lmdb`.
@@ -39,6 +40,7 @@ import { measureEngine } from './engine.ts';
 import { measureEta } from './eta.ts';
 import type { Bench } from './figures.ts';
 import { print, Section } from './figures.ts';
+import { compareOnCluster } from './foundationdb.ts';
 import { measureGentleness } from './gentle.ts';
 import { writeReport } from './report.ts';
 import { measureScale } from './scale.ts';
@@ -47,6 +49,7 @@ import { measureStartup } from './startup.ts';
 
 const parts: Readonly<Record<string, (bench: Bench) => Promise<void>>> = {
   ceiling: compareCeiling,
+  foundationdb: compareOnCluster,
   scale: measureScale,
   gentle: measureGentleness,
   engine: measureEngine,

@@ -1,5 +1,5 @@
-import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../../ports/clock.ts';
+import { sleep } from '../../ports/clock.ts';
 import type { Key } from './keys.ts';
 import type { Snapshot } from './storage.ts';
 
@@ -106,7 +106,7 @@ async function* slicesOf(
     if (clock.monotonicMs() - startedMs > countingMs) return;
     countedInTurn += pairs;
     if (countedInTurn >= pairsPerTurn && next !== undefined) {
-      await setImmediate();
+      await sleep(clock, 0);
       countedInTurn = 0;
     }
     from = to;

@@ -3,6 +3,7 @@ import type { EstimateScope } from '../../../src/kv/engine/estimates.ts';
 import { estimateSizeBytes, findSplitPoints } from '../../../src/kv/engine/estimates.ts';
 import { lowerBound } from '../../../src/kv/engine/keys.ts';
 import type { Snapshot } from '../../../src/kv/engine/storage.ts';
+import { systemClock } from '../../../src/ports/clock.ts';
 import { createVirtualClock } from '../../rig/virtual-clock.ts';
 
 const keyOf = (n: number) => `k${n.toString().padStart(7, '0')}`;
@@ -40,7 +41,9 @@ function scopeOf(pairs: number, sizeOf: (n: number) => number, msPerPair = 0): E
     },
     release: () => undefined,
   };
-  return { clock, snapshot: () => snapshot, begin, end };
+  // Turns are real ones.
+  const { setTimeout, clearTimeout } = systemClock;
+  return { clock: { ...clock, setTimeout, clearTimeout }, snapshot: () => snapshot, begin, end };
 }
 
 const even = () => 100;
