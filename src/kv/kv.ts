@@ -63,6 +63,11 @@ export interface TransactionOptions {
   readonly timeoutMs?: number | undefined;
   /** FoundationDB serves `batch` after everything else. Default `default`. */
   readonly priority?: 'default' | 'batch' | undefined;
+  /**
+   * Whether somebody waits for it who asked for it: a request, and not what the library does by itself. Movers of other
+   * processes give way to those, where writers wait for each other. Default false.
+   */
+  readonly isRequest?: boolean | undefined;
   /** The commit fails with 2101 above this: keys, values and conflict ranges. Bytes, 32 to 10,000,000, the default. */
   readonly sizeLimitBytes?: number | undefined;
 }
@@ -150,10 +155,10 @@ export interface KeyValueDatabase {
    */
   readonly compact?: (() => Promise<Compaction>) | undefined;
   /**
-   * How many transactions with priority `default` other processes have committed so far, as far as this one has seen: only
-   * where processes wait for each other, and so only of the embedded engine. It may be behind, and grows.
+   * How many requests other processes have committed so far, as far as this one has seen: only where writers wait for each
+   * other, and so only of the embedded engine. It may be behind, and grows.
    */
-  readonly commitsOfOthers?: (() => number) | undefined;
+  readonly requestsOfOthers?: (() => number) | undefined;
   /** Ends what this object opened. Twice is fine. */
   close(): Promise<void>;
 }

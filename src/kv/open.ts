@@ -36,7 +36,7 @@ export async function openDatabase(
     createTransaction: (options) => address.createTransaction(options),
     transact: (body, options) => address.transact(body, options),
     compact: address.compact?.bind(address),
-    commitsOfOthers: address.commitsOfOthers?.bind(address),
+    requestsOfOthers: address.requestsOfOthers?.bind(address),
     close: () => Promise.resolve(),
   };
 }

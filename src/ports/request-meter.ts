@@ -12,18 +12,18 @@ export interface RequestMeter {
 const windowMs = 1_000;
 /** In a window; fewer are not worth slowing down for. */
 const fewHere = 5;
-/** Of commits: processes without a request make some too, about one a second. */
-const fewElsewhere = 10;
+/** The same of those that other processes have committed: they answer more, of which nobody here knows. */
+const fewElsewhere = 2;
 
-/** @param commitsOfOthers with priority `default` so far; it never falls */
-export function createRequestMeter(clock: Clock, commitsOfOthers: () => number): RequestMeter {
+/** @param requestsOfOthers that they have committed so far; it never falls */
+export function createRequestMeter(clock: Clock, requestsOfOthers: () => number): RequestMeter {
   let beganMs = clock.monotonicMs();
   let here = 0;
   let hereBefore = 0;
-  let elsewhereAtStart = commitsOfOthers();
+  let elsewhereAtStart = requestsOfOthers();
   let elsewhereBefore = 0;
 
-  const elsewhere = () => commitsOfOthers() - elsewhereAtStart;
+  const elsewhere = () => requestsOfOthers() - elsewhereAtStart;
   /** Begins a new window where the last one is over; what lies longer ago than one is forgotten. */
   const goOn = () => {
     const nowMs = clock.monotonicMs();
@@ -32,7 +32,7 @@ export function createRequestMeter(clock: Clock, commitsOfOthers: () => number):
     hereBefore = isRecent ? here : 0;
     elsewhereBefore = isRecent ? elsewhere() : 0;
     here = 0;
-    elsewhereAtStart = commitsOfOthers();
+    elsewhereAtStart = requestsOfOthers();
     beganMs = nowMs;
   };
 

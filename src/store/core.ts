@@ -139,7 +139,7 @@ export function createCore(parts: CoreParts): StoreCore {
   const loggerFor = createMigrationLoggers(logger);
   const { meters, endStoreMeter } = createMeters(options, database, pool, () => refreshMeters());
   const { bus, isOwnBus } = openBus(options, clock, logger, meters);
-  const requestMeter = createRequestMeter(clock, () => database.commitsOfOthers?.() ?? 0);
+  const requestMeter = createRequestMeter(clock, () => database.requestsOfOthers?.() ?? 0);
   const closing = new AbortController();
   const stopping = new AbortController();
   const migrations = new Map<number, ModelMigration>();
@@ -244,7 +244,7 @@ export function createCore(parts: CoreParts): StoreCore {
     contractApproval: options.migrationContractApproval,
     maxBackfillConcurrency: options.maxBackfillConcurrency,
     giveWay: createGiveWay(options.migrationPace, requestMeter, {
-      hasOneWriter: database.commitsOfOthers !== undefined,
+      hasOneWriter: database.requestsOfOthers !== undefined,
     }),
     throttle: createThrottle(options, { clock, logger, meters, sessions }),
     stalledAfterMs: options.migrationStalledAfterMs,

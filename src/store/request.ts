@@ -36,7 +36,7 @@ export interface RequestsOptions {
   readonly findModel: (definition: AnyModel) => ConfiguredModel;
   /** @throws RequestException STORE_CLOSED, once the store is closed */
   readonly assertOpen: () => void;
-  /** Is told of each request that was answered. Default: nobody is. */
+  /** Is told of each request that was answered. Absent: what a migration does by itself, which is no request. */
   readonly meter?: Pick<RequestMeter, 'answered'> | undefined;
 }
 
@@ -49,7 +49,7 @@ export function createRequests({ database, gate, findModel, assertOpen, meter }:
     assertOpen();
     if (signal?.aborted === true) throw abortedError(signal);
     try {
-      const answer = await database.transact(body, { signal });
+      const answer = await database.transact(body, { signal, isRequest: meter !== undefined });
       meter?.answered();
       return answer;
     } catch (error) {

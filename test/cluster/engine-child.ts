@@ -76,14 +76,14 @@ async function hold(database: KeyValueDatabase, snapshots: number): Promise<void
 
 async function load(
   database: KeyValueDatabase,
-  { self, priority }: Extract<EngineOrder, { task: 'load' }>,
+  { self, isRequest }: Extract<EngineOrder, { task: 'load' }>,
 ): Promise<void> {
   let committed = 0;
   const one = async (lane: number) => {
     for (let index = 0; !isStopped; index++) {
       await database.transact(
         async (tx) => tx.set(bytes(`load/${self}/${lane}/${index % 500}`), Buffer.alloc(100, index)),
-        { priority },
+        { isRequest },
       );
       committed++;
       if (committed % 1_000 === 0) report({ type: 'committed', count: committed });

@@ -19,31 +19,31 @@ describe('what other processes commit on a directory', () => {
     directory.remove();
   });
   /** What is known of the others comes with a commit of its own. */
-  const commit = (priority: 'default' | 'batch') =>
-    database.transact(async (tx) => tx.set(Buffer.from('own'), Buffer.alloc(0)), { priority });
-  const countAfter = async (priority: 'default' | 'batch') => {
-    other = await startEngineProcess({ task: 'load', directory: directory.path, self: 1, priority });
+  const commit = (isRequest: boolean) =>
+    database.transact(async (tx) => tx.set(Buffer.from('own'), Buffer.alloc(0)), { isRequest });
+  const countAfter = async (isRequest: boolean) => {
+    other = await startEngineProcess({ task: 'load', directory: directory.path, self: 1, isRequest });
     await other.next('committed');
     await other.stop();
-    await commit('batch');
-    return database.commitsOfOthers?.();
+    await commit(false);
+    return database.requestsOfOthers?.();
   };
 
-  it('is counted', async () => {
-    const counted = await countAfter('default');
+  it('is counted where it is a request', async () => {
+    const counted = await countAfter(true);
     expect(counted).toBe(other?.committed);
   });
 
-  it('is not counted where it is of priority batch, and nor is what this process commits', async () => {
-    await commit('default');
-    expect(await countAfter('batch')).toBe(0);
+  it('is not counted where it is none, and nor is what this process commits', async () => {
+    await commit(true);
+    expect(await countAfter(false)).toBe(0);
   });
 
   it('was there before this process does not count', async () => {
-    await commit('default');
+    await commit(true);
     await database.close();
     database = await openEmbeddedDatabase({ directory: directory.path });
-    await commit('default');
-    expect(database.commitsOfOthers?.()).toBe(0);
+    await commit(true);
+    expect(database.requestsOfOthers?.()).toBe(0);
   });
 });

@@ -15,8 +15,8 @@ export type EngineOrder =
       readonly task: 'load';
       readonly directory: string;
       readonly self: number;
-      /** Of all its commits. Default `default`. */
-      readonly priority?: 'default' | 'batch';
+      /** Whether its commits are requests. Default false. */
+      readonly isRequest?: boolean;
     }
   /** Writes, overwrites, clears, reads and scans, until it is told to stop. */
   | { readonly task: 'mixed'; readonly directory: string; readonly self: number; readonly seed: number };

@@ -63,9 +63,9 @@ export class EmbeddedEngine implements Engine {
   #rosterRevision = -1;
   #rosterCheckedMs: number;
   #isFlushQueued = false;
-  /** With priority `default`, of all processes, as last seen; and of the others. */
-  #defaultCommits = 0;
-  #commitsOfOthers = 0;
+  /** Requests that were committed, of all processes, as last seen; and of the others. */
+  #requestCommits = 0;
+  #requestsOfOthers = 0;
   #compacting: Promise<Compaction> | undefined;
   #closing: Promise<void> | undefined;
 
@@ -95,7 +95,7 @@ export class EmbeddedEngine implements Engine {
       this.#refreshRoster(state);
       this.#history.restart(state.version);
       this.#knownThrough = state.version;
-      this.#defaultCommits = state.defaultCommits;
+      this.#requestCommits = state.requestCommits;
     });
   }
 
@@ -118,8 +118,8 @@ export class EmbeddedEngine implements Engine {
     return commit;
   }
 
-  commitsOfOthers(): number {
-    return this.#commitsOfOthers;
+  requestsOfOthers(): number {
+    return this.#requestsOfOthers;
   }
 
   close(): Promise<void> {
@@ -226,22 +226,22 @@ export class EmbeddedEngine implements Engine {
     });
     if (result.writes.length === 0) return result;
     this.#knownThrough = version;
-    const own = result.committed.filter(({ queued }) => !queued.isBatch).length;
-    this.#commitsOfOthers += Math.max(0, state.defaultCommits - this.#defaultCommits);
-    const defaultCommits = state.defaultCommits + own;
-    this.#defaultCommits = defaultCommits;
+    const own = result.committed.filter(({ queued }) => queued.isRequest).length;
+    this.#requestsOfOthers += Math.max(0, state.requestCommits - this.#requestCommits);
+    const requestCommits = state.requestCommits + own;
+    this.#requestCommits = requestCommits;
     if (this.#hasPeers) {
       this.#log.append(version, joinWriteSets(result.writes));
       writeState(this.#tables, {
         ...state,
         version,
-        defaultCommits,
+        requestCommits,
         logCompleteAfter: this.#log.prune(state),
       });
       this.#checkPeers();
     } else {
       this.#log.discard(state);
-      writeState(this.#tables, { ...state, version, defaultCommits, logCompleteAfter: version });
+      writeState(this.#tables, { ...state, version, requestCommits, logCompleteAfter: version });
     }
     return result;
   }

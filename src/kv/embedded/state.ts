@@ -10,15 +10,15 @@ export interface EngineState {
   readonly logCompleteAfter: number;
   /** Grows with every change of the list of sessions. */
   readonly sessionsRevision: number;
-  /** Commits of priority `default` so far, of all processes. */
-  readonly defaultCommits: number;
+  /** Requests that were committed so far, of all processes. */
+  readonly requestCommits: number;
 }
 
 const stateKey = 'state';
 const stateBytes = 32;
 /** Before commits were counted. */
 const shortStateBytes = 24;
-const emptyState: EngineState = { version: 0, logCompleteAfter: 0, sessionsRevision: 0, defaultCommits: 0 };
+const emptyState: EngineState = { version: 0, logCompleteAfter: 0, sessionsRevision: 0, requestCommits: 0 };
 
 /** Inside the exclusive write without `transaction`. @throws StorageException STORAGE_CORRUPT */
 export function readState({ meta }: Tables, transaction?: ReadTransaction): EngineState {
@@ -31,7 +31,7 @@ export function readState({ meta }: Tables, transaction?: ReadTransaction): Engi
     version: row.readDoubleBE(0),
     logCompleteAfter: row.readDoubleBE(8),
     sessionsRevision: row.readDoubleBE(16),
-    defaultCommits: row.length === stateBytes ? row.readDoubleBE(24) : 0,
+    requestCommits: row.length === stateBytes ? row.readDoubleBE(24) : 0,
   };
 }
 
@@ -40,6 +40,6 @@ export function writeState({ meta }: Tables, state: EngineState): void {
   row.writeDoubleBE(state.version, 0);
   row.writeDoubleBE(state.logCompleteAfter, 8);
   row.writeDoubleBE(state.sessionsRevision, 16);
-  row.writeDoubleBE(state.defaultCommits, 24);
+  row.writeDoubleBE(state.requestCommits, 24);
   void meta.put(stateKey, row);
 }

@@ -10,6 +10,8 @@ export interface CommitRequest {
   readonly writes: WriteBuffer;
   /** Whether it is work that others need not wait for. */
   readonly isBatch: boolean;
+  /** As in the port's options. */
+  readonly isRequest: boolean;
 }
 
 export interface Commit {

@@ -9,7 +9,7 @@ export function createEngineDatabase(engine: Engine): KeyValueDatabase {
     engine: engine.name,
     createTransaction: (options) => new EngineTransaction(engine, options),
     transact: (body, options) => runTransaction(database, body, options),
-    commitsOfOthers: engine.commitsOfOthers?.bind(engine),
+    requestsOfOthers: engine.requestsOfOthers?.bind(engine),
     compact: engine.compact?.bind(engine),
     close: () => engine.close(),
   };

@@ -17,7 +17,7 @@ export interface Engine {
   /** Resolves when the commit is as durable as the engine makes it. Rejects with a `KeyValueError`. */
   commit(request: CommitRequest): Promise<Commit>;
   /** As in the port. */
-  commitsOfOthers?(): number;
+  requestsOfOthers?(): number;
   /** Where what was deleted leaves room in a file. */
   compact?(): Promise<Compaction>;
   /** Waits for what is in flight. Twice is fine. */

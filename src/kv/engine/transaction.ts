@@ -54,6 +54,7 @@ export class EngineTransaction implements KeyValueTransaction {
   readonly #timeoutMs: number;
   readonly #sizeLimitBytes: number;
   readonly #isBatch: boolean;
+  readonly #isRequest: boolean;
   #state: State = 'active';
   #lease: ReadLease | undefined;
   #reads = new ConflictSet();
@@ -67,6 +68,7 @@ export class EngineTransaction implements KeyValueTransaction {
     this.#createdMs = engine.clock.monotonicMs();
     this.#timeoutMs = options.timeoutMs ?? Number.POSITIVE_INFINITY;
     this.#isBatch = options.priority === 'batch';
+    this.#isRequest = options.isRequest === true;
     this.#sizeLimitBytes = options.sizeLimitBytes ?? keyValueLimits.transactionBytes;
   }
 
@@ -276,6 +278,7 @@ export class EngineTransaction implements KeyValueTransaction {
       reads: this.#reads,
       writes: this.#writes,
       isBatch: this.#isBatch,
+      isRequest: this.#isRequest,
     });
     this.#versionstamp.resolve(encodeVersionstamp(this.#commit.version, this.#commit.order));
   }

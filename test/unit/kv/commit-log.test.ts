@@ -9,7 +9,7 @@ const state = (version: number): EngineState => ({
   version,
   logCompleteAfter: 0,
   sessionsRevision: 0,
-  defaultCommits: 0,
+  requestCommits: 0,
 });
 
 describe('the log of commits', () => {

@@ -33,7 +33,7 @@ describe('opening a database', () => {
     const database = await openDatabase(opened);
     await database.transact(async (tx) => tx.set(key, key));
     expect(Object.keys(database).toSorted()).toEqual(Object.keys(opened).toSorted());
-    expect(database.commitsOfOthers?.()).toBe(0);
+    expect(database.requestsOfOthers?.()).toBe(0);
     await opened.close();
   });
 

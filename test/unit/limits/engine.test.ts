@@ -21,7 +21,11 @@ describe('the batch of one exclusive write', () => {
       writes.set('k', Buffer.alloc(0));
       writes.sizeBytes = size;
       queue
-        .add({ lease: undefined, reads: new ConflictSet(), writes, isBatch: false }, history, 0)
+        .add(
+          { lease: undefined, reads: new ConflictSet(), writes, isBatch: false, isRequest: false },
+          history,
+          0,
+        )
         .catch(() => undefined);
     }
     return queue;
@@ -53,7 +57,7 @@ describe('commits of both priorities', () => {
       const writes = new WriteBuffer();
       writes.set(isBatch ? 'batch' : 'default', Buffer.alloc(0));
       queue
-        .add({ lease: undefined, reads: new ConflictSet(), writes, isBatch }, history, 0)
+        .add({ lease: undefined, reads: new ConflictSet(), writes, isBatch, isRequest: false }, history, 0)
         .catch(() => undefined);
     };
     const take = () => queue.takeBatch().map(({ isBatch }) => (isBatch ? 'batch' : 'default'));
@@ -94,7 +98,7 @@ describe('the log of commits', () => {
     version,
     logCompleteAfter: 0,
     sessionsRevision: 0,
-    defaultCommits: 0,
+    requestCommits: 0,
   });
   const { logMs, prunedEntries } = limits.engine;
 
