@@ -222,13 +222,13 @@ export const limits = {
     records: {
       value: 2_000,
       unit: 'records',
-      source: '1,000 are as fast as any number; twice that lets small records fill the bytes',
+      source: 'each commit writes pages of an index again: smaller chunks of small records were slower',
       beyond: 'taken by the next chunk',
     },
     bytes: {
       value: 900_000,
       unit: 'bytes',
-      source: 'FoundationDB’s advice to stay below 1 MB; neighbours’ p99 is 4 ms beside such chunks',
+      source: 'FoundationDB’s advice to stay below 1 MB',
       beyond: 'the next chunk is smaller; a single record may pass it',
     },
     mutations: {
