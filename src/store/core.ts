@@ -35,7 +35,7 @@ import type { ResolvedModels } from '../model/resolve.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ProcessPort } from '../ports/process.ts';
 import type { Random } from '../ports/random.ts';
-import { createRequestMeter } from '../ports/request-meter.ts';
+import { createRequestMeter } from '../migration/request-meter.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { StoreKeys } from '../records/keys.ts';
 import { sweepGarbage } from '../records/garbage.ts';

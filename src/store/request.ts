@@ -1,7 +1,7 @@
 import { MigrationException } from '../errors.ts';
 import type { KeyValueDatabase, Transaction } from '../kv/kv.ts';
 import type { AnyModel } from '../model/define.ts';
-import type { RequestMeter } from '../ports/request-meter.ts';
+import type { RequestMeter } from '../migration/request-meter.ts';
 import type { ConfiguredModel } from '../records/configured-model.ts';
 import type { CallMemory, RecordAccess } from '../records/record-access.ts';
 import type { Gate } from './gate.ts';

@@ -1,4 +1,4 @@
-import type { RequestMeter } from '../../ports/request-meter.ts';
+import type { RequestMeter } from '../request-meter.ts';
 import type { ChunkControl } from './controller.ts';
 import { gentleRecords } from './controller.ts';
 

@@ -1,4 +1,4 @@
-import type { Clock } from './clock.ts';
+import type { Clock } from '../ports/clock.ts';
 
 /** Whether others want something of the database, besides migrations. */
 export interface RequestMeter {

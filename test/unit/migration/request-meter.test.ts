@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createRequestMeter } from '../../../src/ports/request-meter.ts';
+import { createRequestMeter } from '../../../src/migration/request-meter.ts';
 import { createVirtualClock } from '../../rig/virtual-clock.ts';
 
 const createMeter = () => {
