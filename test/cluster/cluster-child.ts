@@ -109,6 +109,7 @@ async function openStore({ place, nodeId, version, ...order }: ClusterOrder) {
     node: nodeId,
     beforeMove: (records) => brake.pass(records, readMoved, testified.isCommitting),
     afterMove: (records) => brake.settle(records),
+    afterAttempt: () => void report({ type: 'attempted' }),
   });
   const bus = order.bus === undefined ? undefined : natsBus({ servers: order.bus, reconnectTimeWait: 100 });
   if (bus !== undefined) await connected(bus);

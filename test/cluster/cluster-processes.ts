@@ -54,6 +54,8 @@ export interface Answer {
 
 export type ClusterReport =
   | { readonly type: 'loaded' | 'held' | 'operated' | 'closed' }
+  /** It has tried to own what another process had given back. */
+  | { readonly type: 'attempted' }
   /** `open` has returned; migrations go on. */
   | { readonly type: 'opened'; readonly version: number }
   | { readonly type: 'audit'; readonly event: MigrationAuditEventType; readonly epoch: number }

@@ -130,6 +130,11 @@ describe('several processes on one database', () => {
       const marks = (await Promise.all(all.map((one) => one.ask()))).map((answer) => answer.mark);
       expect(marks).toEqual(all.map(() => mark));
       await expectServing(all);
+      // Each of those that waited finds that there is nothing to do, or somebody does it once more.
+      await Promise.race([
+        Promise.all(waiting.map((one) => one.reported(isReport('attempted')))),
+        ...waiting.map((one) => one.reported(isAudit('LeaseAcquired'))),
+      ]);
       for (const one of all) one.close();
       await Promise.allSettled(all.map((one) => one.reported(isReport('closed'))));
       expect(await cluster.database.transact((tx) => readMetrics(tx, keys))).toMatchObject({ conflicts: 0 });

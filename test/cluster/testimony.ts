@@ -34,6 +34,8 @@ export interface TestifyOptions {
   readonly beforeMove: (records: number) => Promise<void>;
   /** It was acknowledged, or failed. */
   readonly afterMove: (records: number) => void;
+  /** An attempt to own what another process had owned and given back is over, with whatever it found. */
+  readonly afterAttempt: () => void;
 }
 
 const versionstampBytes = 10;
@@ -41,7 +43,7 @@ const versionstampBytes = 10;
 /** The same database, but each commit of a migration leaves a testimony. */
 export function testifying(
   database: KeyValueDatabase,
-  { keys, testimony, node, beforeMove, afterMove }: TestifyOptions,
+  { keys, testimony, node, beforeMove, afterMove, afterAttempt }: TestifyOptions,
 ): { readonly database: KeyValueDatabase; readonly isCommitting: () => boolean } {
   let epoch = 0;
   let committing = 0;
@@ -52,10 +54,17 @@ export function testifying(
     const changed = new Set<string>();
     const ranges = new Map<string, WrittenRange>();
     let owner: Uint8Array | undefined;
+    let isVacated = false;
+    let isAttempt = false;
     const forget = () => {
       changed.clear();
       ranges.clear();
       owner = undefined;
+      isVacated = isAttempt = false;
+    };
+    const over = () => {
+      if (isAttempt) afterAttempt();
+      isAttempt = false;
     };
     const describe = (): Testimony | undefined => {
       const said = act();
@@ -71,7 +80,14 @@ export function testifying(
       const isStep = [...changed].some((key) => steps.some((prefix) => key.startsWith(prefix)));
       return isStep ? { node, epoch, act: 'stepped', records } : undefined;
     };
-    const watched: Pick<KeyValueTransaction, 'set' | 'clear' | 'commit' | 'onError'> = {
+    const watched: Pick<KeyValueTransaction, 'get' | 'set' | 'clear' | 'commit' | 'onError' | 'cancel'> = {
+      async get(key, options) {
+        const value = await tx.get(key, options);
+        if (keys.owner.equals(key)) isVacated = ownerFormat.parseOptional(value)?.token === '';
+        // Nothing but the comparison reads both.
+        if (keys.touched.equals(key)) isAttempt = isVacated;
+        return value;
+      },
       set(key, value) {
         changed.add(textOf(key));
         if (keys.owner.equals(key)) owner = value;
@@ -103,10 +119,15 @@ export function testifying(
           if (isMove) afterMove(said.records);
         }
         if (said?.act === 'acquired') epoch = said.epoch;
+        over();
       },
       async onError(error) {
         forget();
         await tx.onError(error);
+      },
+      cancel() {
+        tx.cancel();
+        over();
       },
     };
     return overriding(tx, watched);
