@@ -44,6 +44,22 @@ const beatInGuard: readonly Replacement[] = [
     replace: '      async guard(tx) {\n        await tx.get(keys.beat);\n',
   },
 ];
+/** Of those too that help the owner: in a cluster any of them may be the one that moves. */
+const beatInEachGuard: readonly Replacement[] = [
+  ...beatInGuard,
+  {
+    file: 'src/migration/assist.ts',
+    find: 'lease: leaseOf(ownerBytes, owner, keys.owner),\n',
+    replace:
+      'lease: ((lease) => ({\n' +
+      '      ...lease,\n' +
+      '      guard: async (tx) => {\n' +
+      '        await tx.get(keys.beat);\n' +
+      '        await lease.guard(tx);\n' +
+      '      },\n' +
+      '    }))(leaseOf(ownerBytes, owner, keys.owner)),\n',
+  },
+];
 const fenceWithoutConflict: readonly Replacement[] = [
   {
     file: 'src/store/gate.ts',
@@ -262,7 +278,7 @@ export const traps: readonly Trap[] = [
     without: 'a chunk reads the heartbeat, beside real ones',
     testFile: processes,
     test: atOnce,
-    replacements: beatInGuard,
+    replacements: beatInEachGuard,
   },
   {
     number: 10,
