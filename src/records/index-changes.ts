@@ -52,6 +52,14 @@ export function writeIndexChanges(
 
 function writeChange(to: MutationWriter, ordinal: number, change: IndexChange): void {
   const { prefix, old } = change;
+  const write = (entry: IndexEntry, isNew: boolean) => {
+    if (isNew && isUniqueEntry(entry)) to.setIfAbsent(ordinal, prefix, entry.key, entry.value);
+    else to.set(ordinal, prefix, entry.key, entry.value);
+  };
+  if (old.length === 0) {
+    for (const entry of change.new) write(entry, true);
+    return;
+  }
   // Nearly always an index has at most one entry of a record, and nearly always it stays.
   const [oldEntry] = old;
   const [newEntry] = change.new;
@@ -62,12 +70,9 @@ function writeChange(to: MutationWriter, ordinal: number, change: IndexChange): 
   const oldValues = new Map(old.map(({ key, value }) => [key.toString('latin1'), value]));
   for (const { key } of old) if (!newKeys.has(key.toString('latin1'))) to.clear(ordinal, prefix, key);
   for (const entry of change.new) {
-    const present = old.length === 0 ? undefined : oldValues.get(entry.key.toString('latin1'));
-    if (present?.equals(entry.value) === true) continue;
+    const present = oldValues.get(entry.key.toString('latin1'));
     // A row that this record has already is its own to overwrite.
-    if (present === undefined && isUniqueEntry(entry))
-      to.setIfAbsent(ordinal, prefix, entry.key, entry.value);
-    else to.set(ordinal, prefix, entry.key, entry.value);
+    if (present?.equals(entry.value) !== true) write(entry, present === undefined);
   }
 }
 

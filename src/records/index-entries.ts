@@ -87,13 +87,17 @@ export function createIndexEncoder(
   const listAt = components.findIndex((component) => component.list);
   const writer = new TupleWriter();
 
-  const entry = (values: readonly unknown[], primaryKey: Uint8Array): IndexEntry => {
+  /** @param valueAt of each component; undefined where the record has none */
+  const entry = (valueAt: (at: number) => unknown, primaryKey: Uint8Array): IndexEntry => {
     writer.reset();
-    values.forEach((value, at) => {
+    let isComplete = true;
+    for (let at = 0; at < components.length; at += 1) {
+      const value = valueAt(at);
+      isComplete &&= value !== undefined;
       writeComponent(writer, components[at]!, value);
-    });
+    }
     const offset = writer.length;
-    if (index.unique && !values.includes(undefined)) {
+    if (index.unique && isComplete) {
       checkKeySize(data, index, prefixBytes + offset);
       return { key: writer.toBuffer(), value: Buffer.concat([Buffer.of(uniqueMark), primaryKey]) };
     }
@@ -104,12 +108,11 @@ export function createIndexEncoder(
 
   return {
     entries(record, primaryKey) {
-      const values = components.map(({ name }) => record[name]);
-      if (listAt === -1) return [entry(values, primaryKey)];
-      const elements = (values[listAt] ?? []) as Iterable<unknown>;
+      if (listAt === -1) return [entry((at) => record[components[at]!.name], primaryKey)];
+      const elements = (record[components[listAt]!.name] ?? []) as Iterable<unknown>;
       const rows = new Map<string, IndexEntry>();
       for (const element of elements) {
-        const row = entry(values.with(listAt, element), primaryKey);
+        const row = entry((at) => (at === listAt ? element : record[components[at]!.name]), primaryKey);
         rows.set(row.key.toString('latin1'), row);
       }
       return [...rows.values()];
@@ -185,7 +188,12 @@ function checkKeySize(data: DefinitionData, index: IndexData, bytes: number): vo
   );
 }
 
+/** Nobody changes an entry: those whose primary keys begin at the same place share their value. */
+const shortOffsets = Array.from({ length: 0x80 }, (_, offset) => Buffer.of(offset));
+
 function offsetBytes(offset: number): Buffer {
+  const short = shortOffsets[offset];
+  if (short !== undefined) return short;
   const bytes: number[] = [];
   let rest = offset;
   for (; rest >= 0x80; rest >>>= 7) bytes.push((rest & 0x7f) | 0x80);

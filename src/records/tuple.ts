@@ -51,7 +51,9 @@ export class TupleWriter {
 
   /** A copy of what was written since the last `reset`, from `start`. */
   toBuffer(start = 0): Buffer {
-    return Buffer.from(this.#bytes.subarray(start, this.#length));
+    const copy = Buffer.allocUnsafe(this.#length - start);
+    this.#bytes.copy(copy, 0, start, this.#length);
+    return copy;
   }
 
   writeNull(): void {
